@@ -1,0 +1,75 @@
+internal import CapsuleFormat
+internal import CapsuleStore
+internal import Catalog
+internal import MeshCore
+internal import Signing
+
+/// Who vouches for a capsule, and whether this node has reason to believe them.
+struct TrustVerdict: Sendable {
+    struct Signer: Sendable, Hashable {
+        let key: PublicKey
+        let trusted: Bool
+    }
+
+    let signers: [Signer]
+    let trusted: Bool
+    /// One sentence for people.
+    let reason: String
+}
+
+extension NodeParts {
+    /// The signature statement that `pack` makes: "I made this". Its predicate names the key, so that anyone can check it.
+    static func signatureDocument(for capsule: Digest, by key: SigningKey) -> ReferrerDocument {
+        let statement = Statement(subjects: [.init(name: nil, digest: capsule)], predicateType: Statement.capsuleSignatureType,
+                                  predicate: ["author": .string(key.publicKey.hex)])
+        let envelope = Envelope.sign(payload: statement.bytes, payloadType: Statement.payloadType, with: key)
+        return ReferrerDocument(bytes: envelope.bytes, artifactType: Statement.payloadType)
+    }
+
+    /// Weighs the documents that came with a capsule. A signature that does not verify is an error (`signature_invalid`):
+    /// somebody altered it; a valid one by a stranger is merely not a reason to trust.
+    func trustVerdict(_ capsule: VerifiedCapsule, _ documents: [ReferrerDocument], extraKeys: [PublicKey]) throws(MeshError) -> TrustVerdict {
+        let own = Set(try KeyFile.list(in: home.keys).filter(\.hasSecret).map(\.publicKey))
+        let extra = Set(extraKeys)
+        let name = capsule.manifest.id.name.description
+        var signers: [TrustVerdict.Signer] = []
+        for document in documents {
+            let envelope = try Envelope(parsing: document.bytes)
+            guard envelope.payloadType == Statement.payloadType, let statement = try? Statement(parsing: envelope.payload),
+                  statement.predicateType == Statement.capsuleSignatureType else { continue }
+            guard statement.subjects.contains(where: { $0.digest == capsule.digest }),
+                  let author = statement.predicate["author"]?.string.flatMap(Hex.decode).flatMap(PublicKey.init(bytes:)) else {
+                throw MeshError(.signatureForeign, "a signature beside the capsule is about something else", hint: "get the capsule again from its author")
+            }
+            _ = try envelope.verify(with: [author])
+            let publishes = try catalog.roles(of: author)[.publisher]?.contains { $0.matches(name) } ?? false
+            let signer = TrustVerdict.Signer(key: author, trusted: own.contains(author) || extra.contains(author) || publishes)
+            if !signers.contains(signer) { signers.append(signer) }
+        }
+        if let signer = signers.first(where: \.trusted) {
+            return TrustVerdict(signers: signers, trusted: true, reason: "signed by \(signer.key.id.short), which this node trusts")
+        }
+        if let release = try catalog.releases(matching: Glob(name)).first(where: { $0.capsule == capsule.digest && !$0.contested }) {
+            return TrustVerdict(signers: signers, trusted: true, reason: "released in this mesh by \(release.publisher.id.short)")
+        }
+        if let stored = try store.capsules().first(where: { $0.digest == capsule.digest }), stored.origin == .packed {
+            return TrustVerdict(signers: signers, trusted: true, reason: "packed in this home")
+        }
+        let reason = signers.isEmpty ? "nobody signed it" : "signed, but by nobody this node trusts"
+        return TrustVerdict(signers: signers, trusted: false, reason: reason)
+    }
+
+    /// `untrusted` (77) unless the node has a reason to believe in the stored capsule.
+    func requireTrust(in capsule: VerifiedCapsule) throws(MeshError) {
+        let verdict = try trustVerdict(capsule, try store.referrers(of: capsule.digest), extraKeys: [])
+        guard verdict.trusted else {
+            throw MeshError(.untrusted, "\(capsule.digest) is intact, but \(verdict.reason)",
+                            hint: "ask its author for a release, or trust the signer: `capsule keys trust FILE.pub --role publisher --scope \(capsule.manifest.id.name)`")
+        }
+    }
+}
+
+extension ErrorCode {
+    static let untrusted = ErrorCode("untrusted", .notPermitted)
+    static let signatureForeign = ErrorCode("signature_foreign", .badData)
+}

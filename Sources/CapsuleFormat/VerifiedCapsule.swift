@@ -1,0 +1,81 @@
+public import MeshCore
+
+/// An index and a chunk list that fit each other: every file knows which chunks it is made of.
+public struct VerifiedTree: Sendable {
+    public let index: TreeIndex
+    public let chunks: ChunkList
+    /// For each index entry, its chunks' places in the list; empty for what is no file.
+    public let fileChunks: [Range<Int>]
+
+    /// - Throws: `tree_mismatch` where the chunks' lengths do not add up to the files' sizes.
+    public init(checking index: TreeIndex, _ chunks: ChunkList) throws(MeshError) {
+        var ranges: [Range<Int>] = []
+        ranges.reserveCapacity(index.entries.count)
+        var next = 0
+        for entry in index.entries {
+            let start = next
+            if case .file(let size, _) = entry.content {
+                var left = size
+                while left > 0 {
+                    guard next < chunks.chunks.count else { throw Self.mismatch("“\(entry.path)” lacks chunks") }
+                    left -= Int64(chunks.chunks[next].length)
+                    next += 1
+                }
+                guard left == 0 else { throw Self.mismatch("the chunks of “\(entry.path)” do not end where it ends") }
+            }
+            ranges.append(start..<next)
+        }
+        guard next == chunks.chunks.count else { throw Self.mismatch("\(chunks.chunks.count - next) chunks belong to no file") }
+        self.index = index
+        self.chunks = chunks
+        fileChunks = ranges
+    }
+
+    private static func mismatch(_ why: String) -> MeshError {
+        MeshError(.treeMismatch, "index and chunk list do not fit: \(why)", hint: "the capsule was damaged or written by a faulty program; fetch it again")
+    }
+}
+
+/// A capsule's three documents as they came from outside.
+public struct UnverifiedCapsule: Sendable {
+    public let root: [UInt8]
+    public let index: [UInt8]
+    public let chunks: [UInt8]
+
+    public init(root: [UInt8], index: [UInt8], chunks: [UInt8]) {
+        self.root = root
+        self.index = index
+        self.chunks = chunks
+    }
+
+    /// The only way to a `VerifiedCapsule`: the root is the one that was meant, index and chunk list are the root's, and all
+    /// three are well-formed and fit each other.
+    public func verified(as expected: Digest?) throws(MeshError) -> VerifiedCapsule {
+        let digest = Digest.of(root)
+        guard expected == nil || expected == digest else { throw Self.mismatch("its root is \(digest), not \(expected?.description ?? "")") }
+        let root = try CapsuleRoot(parsing: self.root)
+        guard Digest.of(index) == root.index else { throw Self.mismatch("its index is not the one its root names") }
+        guard Digest.of(chunks) == root.chunks else { throw Self.mismatch("its chunk list is not the one its root names") }
+        let index = try TreeIndex(parsing: self.index, kind: root.manifest.tree)
+        return VerifiedCapsule(digest: digest, root: root, tree: try VerifiedTree(checking: index, try ChunkList(parsing: chunks)))
+    }
+
+    private static func mismatch(_ why: String) -> MeshError {
+        MeshError(.capsuleMismatch, "this is not the capsule that was meant: \(why)", hint: "it was altered or damaged; get it again")
+    }
+}
+
+/// A capsule whose documents were checked. Each chunk is still checked whenever it is read.
+public struct VerifiedCapsule: Sendable {
+    public let digest: Digest
+    public let root: CapsuleRoot
+    public let tree: VerifiedTree
+
+    fileprivate init(digest: Digest, root: CapsuleRoot, tree: VerifiedTree) {
+        self.digest = digest
+        self.root = root
+        self.tree = tree
+    }
+
+    public var manifest: Manifest { root.manifest }
+}

@@ -1,0 +1,117 @@
+public import CapsuleFormat
+internal import Glibc
+public import MeshCore
+
+// A folder becomes a capsule, or a plain tree.
+extension CapsuleStore {
+    public struct PackOptions: Sendable {
+        /// Paths that may look like secrets, besides those in `.capsuleallow`.
+        public var allowSecrets: [String]
+        /// Capsules that this one was made from, besides those in the manifest.
+        public var parents: [Digest]
+
+        public init(allowSecrets: [String] = [], parents: [Digest] = []) {
+            self.allowSecrets = allowSecrets
+            self.parents = parents
+        }
+    }
+
+    public struct PackResult: Sendable {
+        public let capsule: VerifiedCapsule
+        public let files: Int
+        /// The files' sizes together, and how much of that the store did not have.
+        public let bytes: Int64
+        public let newBytes: Int64
+    }
+
+    /// Packs a folder that holds a `capsule.json`. The same files give the same capsule, whenever and by whomever they are
+    /// packed. What an interrupted pack committed is found again and not written twice.
+    ///
+    /// - Throws: `manifest_missing` and what is wrong with the manifest; what `SourceTree.scan` refuses; `secret_found`;
+    ///   `source_changed`; `attestation_missing`; `disk_full`.
+    public func pack(directory: String, options: PackOptions = PackOptions(), progress: StoreProgressSink? = nil) throws(MeshError) -> PackResult {
+        let directory = Files.absolute(directory)
+        let manifest = try Self.manifest(in: directory, parents: options.parents)
+        let source = try SourceTree.scan(directory, kind: manifest.tree, options: SourceTree.ScanOptions(allowSecrets: options.allowSecrets))
+        return try inTurn { () throws(MeshError) in
+            let ingest = try ChunkIngest(self)
+            let (index, chunks) = try TreeIngest(source, kind: manifest.tree, ingest, progress).run()
+            try Self.requireEvidence(manifest, in: index)
+            let newBytes = ingest.newBytes
+            let documents = try addDocuments(index, chunks, ingest)
+            let root = CapsuleRoot(manifest: manifest, index: documents.index.digest, chunks: documents.chunks.digest)
+            let rootBytes = root.bytes
+            let capsule = try UnverifiedCapsule(root: rootBytes, index: documents.index.bytes, chunks: documents.chunks.bytes).verified(as: nil)
+            _ = try ingest.add(blob: rootBytes)
+            try ingest.finish()
+            try list(capsule, origin: .packed)
+            return PackResult(capsule: capsule, files: index.fileCount, bytes: index.byteCount, newBytes: newBytes)
+        }
+    }
+
+    /// Stores a folder as it is: no ignore rules, no look for secrets. For what a build made.
+    ///
+    /// - Throws: what `SourceTree.scan` refuses, `source_changed`, `disk_full`.
+    public func storeTree(directory: String, kind: TreeKind) throws(MeshError) -> VerifiedTree {
+        let options = SourceTree.ScanOptions(applyIgnoreRules: false, skipRootManifest: false, scanSecrets: false)
+        let source = try SourceTree.scan(Files.absolute(directory), kind: kind, options: options)
+        return try inTurn { () throws(MeshError) in
+            let ingest = try ChunkIngest(self)
+            let (index, chunks) = try TreeIngest(source, kind: kind, ingest, nil).run()
+            let documents = try addDocuments(index, chunks, ingest)
+            try ingest.finish()
+            let tree = try VerifiedTree(checking: index, chunks)
+            try journal.append(.tree(index: documents.index.digest, chunks: documents.chunks.digest, kind: kind))
+            try self.index.list(tree: documents.index.digest, chunks: documents.chunks.digest, kind: kind)
+            return tree
+        }
+    }
+
+    private struct Document {
+        let bytes: [UInt8]
+        let digest: Digest
+    }
+
+    private func addDocuments(_ index: TreeIndex, _ chunks: ChunkList, _ ingest: ChunkIngest) throws(MeshError) -> (index: Document, chunks: Document) {
+        let indexBytes = index.bytes, chunkBytes = chunks.bytes
+        return (Document(bytes: indexBytes, digest: try ingest.add(blob: indexBytes)), Document(bytes: chunkBytes, digest: try ingest.add(blob: chunkBytes)))
+    }
+
+    /// The journal first: an index that is made again lists all that was ever reported.
+    func list(_ capsule: VerifiedCapsule, origin: Origin) throws(MeshError) {
+        let stored = StoredCapsule(capsule, origin: origin, addedAt: clock.now)
+        try journal.append(.capsule(capsule.digest, origin: origin, at: stored.addedAt))
+        try index.list(stored, root: capsule.root)
+    }
+
+    private static func manifest(in directory: String, parents: [Digest]) throws(MeshError) -> Manifest {
+        let path = directory + "/capsule.json"
+        guard Files.isDirectory(directory) else { throw Files.failure("read the folder", directory, Files.exists(directory) ? ENOTDIR : ENOENT) }
+        var info = stat()
+        guard lstat(path, &info) == 0 else {
+            guard errno == ENOENT else { throw Files.failure("read", path) }
+            throw MeshError(.manifestMissing, "\(directory) has no capsule.json", hint: "write one; docs/formats/manifest.md says what it holds")
+        }
+        guard info.st_mode & S_IFMT == S_IFREG else {
+            throw MeshError(.manifestMissing, "\(path) is not a plain file", hint: "put the manifest itself there")
+        }
+        let bytes = try Files.read(path, bytesMax: Limits.manifestBytesMax)
+        let manifest = try Manifest(parsing: bytes)
+        var known = Set(manifest.parents)
+        let added = parents.filter { known.insert($0).inserted }
+        guard !added.isEmpty, case .object(var members) = manifest.json else { return manifest }
+        members["parents"] = .array((manifest.parents + added).map(JSONValue.init))
+        return try Manifest(.object(members))
+    }
+
+    /// Evidence that the manifest names must be in the tree: nothing else would carry it.
+    private static func requireEvidence(_ manifest: Manifest, in index: TreeIndex) throws(MeshError) {
+        guard !manifest.attestations.isEmpty else { return }
+        var here: Set<Digest> = []
+        for entry in index.entries { if case .file(_, let digest) = entry.content { here.insert(digest) } }
+        for (i, attestation) in manifest.attestations.enumerated() where !here.contains(attestation.sha256) {
+            throw MeshError(.attestationMissing, "no file of the tree has the digest that /attestations/\(i) names",
+                            hint: "add the evidence file or correct its sha256", pointer: "/attestations/\(i)/sha256")
+        }
+    }
+}

@@ -1,0 +1,65 @@
+internal import CapsuleFormat
+internal import Glibc
+internal import MeshCore
+
+// What is done at opening, so that no crash needs a hand.
+extension CapsuleStore {
+    /// - Parameter alone: nobody else has the store open, so that what lies in `tmp/` belongs to nobody.
+    func recover(alone: Bool) throws(MeshError) {
+        if alone {
+            for name in try Files.names(in: folders.temporary) { try Files.removeTree(folders.temporary + "/" + name) }
+        }
+        try takeInPacks()
+        guard index.isNew else { return }
+        try replayJournal()
+        try index.markComplete()
+    }
+
+    /// Index and packs are held against each other: a pack that is not indexed (a crash between its rename and the
+    /// transaction, or the index is gone) is taken in by its footer; one that is gone or was cut short is not relied on.
+    private func takeInPacks() throws(MeshError) {
+        var indexed: [String: StoreIndex.Pack] = [:]
+        for pack in try index.packs() { indexed[PackFiles.name(pack.digest)] = pack }
+        for name in try Files.names(in: folders.packs) {
+            let path = folders.packs + "/" + name
+            if let pack = indexed.removeValue(forKey: name) {
+                let size = try OpenFile(reading: path).size()
+                if size < pack.bytes { try index.cut(pack: pack.id, to: size) }
+                continue
+            }
+            guard name.hasSuffix(".pack"), let digest = Digest(hex: name.dropLast(5)) else { continue }
+            let footer: PackFooter
+            do throws(MeshError) { footer = try PackFooter.read(path) } catch {
+                guard error.code == .packInvalid else { throw error }
+                try Files.rename(path, folders.quarantine + "/" + name)
+                continue
+            }
+            try index.add(pack: digest, bytes: try OpenFile(reading: path).size(), footer)
+        }
+        for pack in indexed.values { try index.forget(pack: pack.id) }
+    }
+
+    /// Lists again what the journal says and the packs hold completely.
+    private func replayJournal() throws(MeshError) {
+        for record in try journal.records() {
+            do throws(MeshError) {
+                switch record {
+                case .capsule(let digest, let origin, let at):
+                    let capsule = try readCapsule(digest)
+                    guard try missing(capsule.tree.chunks.chunks).isEmpty else { continue }
+                    try index.list(StoredCapsule(capsule, origin: origin, addedAt: at), root: capsule.root)
+                case .tree(let tree, let chunks, let kind):
+                    let list = try ChunkList(parsing: blob(chunks))
+                    _ = try VerifiedTree(checking: TreeIndex(parsing: blob(tree), kind: kind), list)
+                    guard try missing(list.chunks).isEmpty else { continue }
+                    try index.list(tree: tree, chunks: chunks, kind: kind)
+                case .referrer(let document, let capsule):
+                    if try index.contains(capsule: capsule) { try index.add(document, to: capsule) }
+                }
+            } catch {
+                // A record whose bytes are damaged or gone is not listed; what fails here and now is told.
+                guard error.code.exit == .badData || error.code == .blobNotFound else { throw error }
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+public import CapsuleFormat
+public import MeshCore
+
+// What comes from peers and files.
+extension CapsuleStore {
+    /// Verifies all chunks, then stores those that are not here, durably and as one batch.
+    ///
+    /// - Throws: `chunk_corrupt` when bytes are not what their reference says (nothing is stored then), `disk_full`.
+    public func addChunks(_ chunks: [(ChunkReference, [UInt8])]) throws(MeshError) {
+        if chunks.isEmpty { return }
+        try Threads.each(chunks.count) { (i) throws(MeshError) in
+            let (chunk, bytes) = chunks[i]
+            guard bytes.count == chunk.length, (1...Limits.chunkBytesMax).contains(bytes.count), Digest.of(bytes) == chunk.digest else {
+                throw MeshError(.chunkCorrupt, "the bytes given for the chunk \(chunk.digest) are others", hint: "ask another peer for it")
+            }
+        }
+        try inTurn { () throws(MeshError) in
+            let ingest = try ChunkIngest(self)
+            for (i, isKnown) in try ingest.known(chunks.map(\.0.digest)).enumerated() where !isKnown {
+                let (chunk, bytes) = chunks[i]
+                try bytes.withRawBytes { (raw) throws(MeshError) in try ingest.add(chunk, raw) }
+            }
+            try ingest.finish()
+        }
+    }
+
+    /// Lists a capsule whose chunks are all here, after every byte of every file was checked.
+    ///
+    /// - Throws: `capsule_mismatch` and what is wrong with its documents; `chunk_missing`; `chunk_corrupt`; `file_mismatch`.
+    @discardableResult
+    public func add(_ capsule: UnverifiedCapsule, expecting: Digest, origin: Origin) throws(MeshError) -> VerifiedCapsule {
+        let verified = try capsule.verified(as: expecting)
+        let missing = try missing(verified.tree.chunks.chunks)
+        if let first = missing.first {
+            throw MeshError(.chunkMissing, "\(missing.count) chunks of \(expecting) are not here, the first is \(first.digest)", hint: "pull the capsule again; what is here is not fetched again")
+        }
+        try verifyContents(of: verified.tree)
+        try inTurn { () throws(MeshError) in
+            try addDocuments(verified, [], origin: origin, try ChunkIngest(self))
+        }
+        return verified
+    }
+
+    private func addDocuments(_ capsule: VerifiedCapsule, _ referrers: [ReferrerDocument], origin: Origin, _ ingest: ChunkIngest) throws(MeshError) {
+        for bytes in [capsule.tree.index.bytes, capsule.tree.chunks.bytes, capsule.root.bytes] { _ = try ingest.add(blob: bytes) }
+        try ingest.finish()
+        try list(capsule, origin: origin)
+        for document in referrers { try addReferrer(document, to: capsule.digest) }
+    }
+
+    /// Takes in a `.caps` file, an OCI layout folder, or a tar of one, with what refers to the capsule. It is listed when all
+    /// of it was read and verified.
+    ///
+    /// - Throws: what is wrong with the file (exit 65), `disk_full`.
+    public func importLayout(path: String, progress: StoreProgressSink? = nil) throws(MeshError) -> VerifiedCapsule {
+        let archive = try CapsuleArchive(Layout.open(path, codec: ZstdCodec()))
+        let index = archive.capsule.tree.index
+        let meter = ProgressMeter("import", files: index.fileCount, bytes: index.byteCount, progress)
+        try inTurn { () throws(MeshError) in
+            let ingest = try ChunkIngest(self)
+            // Looked up many at a time; only the chunks that were not here are kept till then.
+            var waiting: [(ChunkReference, [UInt8])] = []
+            var bytes = 0
+            func takeWaiting() throws(MeshError) {
+                for (i, isKnown) in try ingest.known(waiting.map(\.0.digest)).enumerated() where !isKnown {
+                    let (chunk, content) = waiting[i]
+                    try content.withRawBytes { (raw) throws(MeshError) in try ingest.add(chunk, raw) }
+                }
+                meter.add(files: 0, bytes: Int64(bytes))
+                waiting.removeAll(keepingCapacity: true)
+                bytes = 0
+            }
+            try archive.verifyContents { chunk, content throws(MeshError) in
+                waiting.append((chunk, content))
+                bytes += content.count
+                if bytes >= Limits.ingestUnitBytes { try takeWaiting() }
+            }
+            try takeWaiting()
+            meter.add(files: index.fileCount, bytes: 0)
+            try addDocuments(archive.capsule, archive.referrers, origin: .imported, ingest)
+        }
+        return archive.capsule
+    }
+
+    /// Writes a capsule and what refers to it as one `.caps` file; `extraReferrers` travel with it without being stored.
+    ///
+    /// - Throws: `capsule_not_found`, `chunk_corrupt`, `chunk_missing`, and what keeps the file from being written. No file is left then.
+    public func exportCaps(_ digest: Digest, extraReferrers: [ReferrerDocument] = [], to path: String) throws(MeshError) {
+        let capsule = try capsule(digest)
+        try CapsWriter.write(capsule, content: TreeContent(self, capsule.tree), referrers: try referrers(of: digest) + extraReferrers,
+                             codec: ZstdCodec(), to: path, progress: nil)
+    }
+
+    // MARK: What refers to a capsule
+
+    /// Keeps an envelope about a capsule; one that is kept already is kept once. Who signed it is for others to judge.
+    ///
+    /// - Throws: `capsule_not_found`, what is wrong with the envelope, `referrers_too_many`.
+    public func addReferrer(_ document: ReferrerDocument, to capsule: Digest) throws(MeshError) {
+        try document.check()
+        guard try index.contains(capsule: capsule) else { throw Self.notFound(capsule) }
+        let known = try index.referrers(of: capsule)
+        guard !known.contains(document) else { return }
+        guard known.count < Limits.referrersPerCapsuleMax else {
+            throw MeshError(.referrersTooMany, "\(known.count) documents refer to \(capsule); no more are kept", hint: "export what matters and remove the capsule")
+        }
+        try journal.append(.referrer(document, capsule: capsule))
+        try index.add(document, to: capsule)
+    }
+
+    /// Ordered by the documents' digests.
+    public func referrers(of capsule: Digest) throws(MeshError) -> [ReferrerDocument] { try index.referrers(of: capsule) }
+}

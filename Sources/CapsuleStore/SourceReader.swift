@@ -1,0 +1,213 @@
+internal import CapsuleFormat
+internal import Glibc
+internal import MeshCore
+
+/// A share of a folder's content, cut and hashed: chunks in order, their bytes in one buffer, and the files that end in it.
+struct CutContent: Sendable {
+    struct Piece: Sendable {
+        let digest: Digest
+        let start: Int
+        let length: Int
+    }
+
+    let buffer: SharedBuffer
+    var pieces: [Piece] = []
+    /// Of each file, in order: the digest of its whole content.
+    var files: [Digest] = []
+    var bytes: Int64 = 0
+
+    init(_ buffer: SharedBuffer) { self.buffer = buffer }
+
+    /// Cuts `start..<end` of the buffer as far as the cuts are certain: all of it when nothing follows, else while a whole
+    /// window is there. Gives where the uncut rest begins.
+    mutating func cut(_ start: Int, _ end: Int, isLast: Bool) -> Int {
+        var position = start
+        while position < end, isLast || end - position >= Limits.chunkBytesMax {
+            let length = Chunker.nextLength(in: UnsafeRawBufferPointer(rebasing: buffer.bytes[position..<min(end, position + Limits.chunkBytesMax)]))
+            let digest = Digest.of(UnsafeRawBufferPointer(rebasing: buffer.bytes[position..<position + length]))
+            pieces.append(Piece(digest: digest, start: position, length: length))
+            position += length
+        }
+        return position
+    }
+}
+
+/// One share of the reading. Shares of one large file follow each other; all others are independent.
+enum ReadShare: Sendable {
+    /// Items of the tree; what is no file among them is passed over.
+    case files(Range<Int>)
+    case part(of: LargeFile, isFirst: Bool)
+}
+
+/// Reads the files of a scanned folder. A file that is not the one that was scanned, or changes meanwhile, is `source_changed`.
+struct SourceReader: Sendable {
+    let tree: SourceTree
+    let buffers = BufferPool(bytes: Limits.ingestUnitBytes + Limits.chunkBytesMax)
+
+    /// What is to be read, in the tree's order.
+    func shares() -> [ReadShare] {
+        var out: [ReadShare] = []
+        var start = 0, bytes: Int64 = 0, files = 0
+        func close(_ end: Int) {
+            if files > 0 { out.append(.files(start..<end)) }
+            (start, bytes, files) = (end, 0, 0)
+        }
+        for (i, item) in tree.items.enumerated() {
+            guard case .file(let size) = item.kind else { continue }
+            if size > Int64(Limits.ingestUnitBytes) {
+                close(i)
+                let file = LargeFile(item, path: path(of: item), scans: tree.scans(item.path))
+                let count = (size + Int64(Limits.ingestUnitBytes) - 1) / Int64(Limits.ingestUnitBytes)
+                for part in 0..<count { out.append(.part(of: file, isFirst: part == 0)) }
+                start = i + 1
+                continue
+            }
+            if bytes + size > Int64(Limits.ingestUnitBytes) || files == Limits.ingestUnitFilesMax { close(i) }
+            bytes += size
+            files += 1
+        }
+        close(tree.items.count)
+        return out
+    }
+
+    func read(_ share: ReadShare) throws(MeshError) -> CutContent {
+        var content = CutContent(buffers.take())
+        switch share {
+        case .files(let items):
+            var position = 0
+            for item in tree.items[items] {
+                guard case .file(let size) = item.kind else { continue }
+                try read(item, Int(size), at: position, &content)
+                position += Int(size)
+            }
+        case .part(let file, _):
+            try file.readNext(into: &content)
+        }
+        return content
+    }
+
+    private func path(of item: SourceTree.Item) -> String { tree.directory + "/" + item.path }
+
+    private func read(_ item: SourceTree.Item, _ size: Int, at position: Int, _ content: inout CutContent) throws(MeshError) {
+        let file = try SourceFile(item, path(of: item))
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: content.buffer.bytes[position..<position + size])
+        try file.fill(bytes, at: 0)
+        try file.requireUnchanged()
+        if tree.scans(item.path), SourceFile.isText(UnsafeRawBufferPointer(bytes)) {
+            var scanner = SecretScanner()
+            if let found = scanner.scan(UnsafeRawBufferPointer(bytes), isLast: true) { throw SecretScanner.error(item.path, what: found.what, line: found.line) }
+        }
+        let before = content.pieces.count
+        _ = content.cut(position, position + size, isLast: true)
+        let isOneChunk = content.pieces.count == before + 1
+        content.files.append(isOneChunk ? content.pieces[before].digest : Digest.of(UnsafeRawBufferPointer(bytes)))
+        content.bytes += Int64(size)
+    }
+}
+
+/// An open file of the source, held against what the scan saw: type, size, times and inode.
+struct SourceFile: ~Copyable {
+    private let item: SourceTree.Item
+    private let path: String
+    private let descriptor: Int32
+
+    init(_ item: SourceTree.Item, _ path: String) throws(MeshError) {
+        self.item = item
+        self.path = path
+        // Not blocking: what was a file when it was scanned may be a pipe now.
+        descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            let number = errno
+            guard number == ENOENT || number == ENOTDIR || number == ELOOP else { throw Files.failure("read", path, number) }
+            throw changed()
+        }
+        try requireUnchanged()
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    /// The pages will be read once, from start to end.
+    func adviseSequential() { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL) }
+
+    func fill(_ bytes: UnsafeMutableRawBufferPointer, at offset: Int64) throws(MeshError) {
+        var filled = 0
+        while filled < bytes.count {
+            let got = pread(descriptor, bytes.baseAddress.map { $0 + filled }, bytes.count - filled, off_t(offset) + off_t(filled))
+            if got < 0, errno == EINTR { continue }
+            guard got >= 0 else { throw Files.failure("read", path) }
+            guard got > 0 else { throw changed() }
+            filled += got
+        }
+    }
+
+    func requireUnchanged() throws(MeshError) {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else { throw Files.failure("look at", path) }
+        func nanoseconds(_ time: timespec) -> Int64 { Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec) }
+        guard info.st_mode & S_IFMT == S_IFREG, item.kind == .file(size: Int64(info.st_size)), UInt64(info.st_ino) == item.inode,
+              nanoseconds(info.st_mtim) == item.modified, nanoseconds(info.st_ctim) == item.changed else { throw changed() }
+    }
+
+    private func changed() -> MeshError {
+        MeshError(.sourceChanged, "\(path) changed while it was read", hint: "stop what writes to the folder and run the same command again")
+    }
+
+    /// A zero byte near the start says that it is none; the scanner looks for secrets in text only.
+    static func isText(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let start = bytes.baseAddress else { return false }
+        return memchr(start, 0, min(8192, bytes.count)) == nil
+    }
+}
+
+/// A file that is read in several shares, one after the other.
+final class LargeFile: @unchecked Sendable { // proof: a part is read only when the one before it has been handed on, see TreeIngest
+    private let item: SourceTree.Item
+    private let path: String
+    private let size: Int64
+    private var scanner: SecretScanner?
+    private var source: OpenSource?
+    private var offset: Int64 = 0
+    private var hasher = DigestHasher()
+    private var rest: [UInt8] = []
+
+    private final class OpenSource {
+        let file: SourceFile
+        init(_ file: consuming SourceFile) { self.file = file }
+    }
+
+    init(_ item: SourceTree.Item, path: String, scans: Bool) {
+        self.item = item
+        self.path = path
+        if case .file(let size) = item.kind { self.size = size } else { size = 0 }
+        scanner = scans ? SecretScanner() : nil
+    }
+
+    func readNext(into content: inout CutContent) throws(MeshError) {
+        let source = try open()
+        let carried = rest.count
+        rest.withUnsafeBytes { content.buffer.bytes.copyMemory(from: $0) }
+        let count = Int(min(Int64(Limits.ingestUnitBytes), size - offset))
+        let end = carried + count, isLast = offset + Int64(count) == size
+        let new = UnsafeMutableRawBufferPointer(rebasing: content.buffer.bytes[carried..<end])
+        try source.file.fill(new, at: offset)
+        if offset == 0, !SourceFile.isText(UnsafeRawBufferPointer(new)) { scanner = nil }
+        if let found = scanner?.scan(UnsafeRawBufferPointer(new), isLast: isLast) { throw SecretScanner.error(item.path, what: found.what, line: found.line) }
+        hasher.update(UnsafeRawBufferPointer(new))
+        offset += Int64(count)
+        let uncut = content.cut(0, end, isLast: isLast)
+        rest = Array(UnsafeRawBufferPointer(rebasing: content.buffer.bytes[uncut..<end]))
+        content.bytes = Int64(count)
+        guard isLast else { return }
+        try source.file.requireUnchanged()
+        content.files.append(hasher.finish())
+        self.source = nil
+    }
+
+    private func open() throws(MeshError) -> OpenSource {
+        if let source { return source }
+        let new = OpenSource(try SourceFile(item, path))
+        new.file.adviseSequential()
+        source = new
+        return new
+    }
+}

@@ -1,0 +1,222 @@
+internal import CapsuleFormat
+internal import GRDB
+internal import MeshCore
+
+/// Where a chunk lies: in which pack, the frame's bytes in it, and its place in the frame's content.
+struct ChunkPlace: Sendable, Hashable {
+    let pack: Int64
+    let start: Int64
+    let frameBytes: Int
+    let place: Int
+    let length: Int
+}
+
+/// `index.sqlite`: where everything is. It promises nothing that packs and journal do not hold, and can be made from them.
+final class StoreIndex: Sendable {
+    let pool: DatabasePool
+    /// Whether nothing was ever taken into it.
+    let isNew: Bool
+    let path: String
+
+    private static let version = 1
+
+    init(_ path: String) throws(MeshError) {
+        self.path = path
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(30)
+        configuration.maximumReaderCount = 8
+        configuration.label = "store"
+        do {
+            pool = try DatabasePool(path: path, configuration: configuration)
+            // What was answered for is durable. WAL's own default (NORMAL) may lose the last commits at a power cut, and with
+            // them a capsule that `pack` has already reported; one sync a commit is nothing beside the pack's.
+            try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+            let found = try pool.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
+            guard found <= Self.version else {
+                throw MeshError(.storeTooNew, "\(path) was written by a newer version of this program", hint: "use that version with this home")
+            }
+            isNew = found == 0
+            if isNew { try pool.write(Self.create) }
+        } catch {
+            throw Self.error(error, path)
+        }
+    }
+
+    /// Digests of chunks are four integers: a quarter of the key comparisons' work, and no copying of blobs.
+    private static func create(_ db: Database) throws {
+        try db.execute(sql: """
+            CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL);
+            CREATE TABLE IF NOT EXISTS chunks (
+                a INTEGER NOT NULL, b INTEGER NOT NULL, c INTEGER NOT NULL, d INTEGER NOT NULL,
+                pack INTEGER NOT NULL, start INTEGER NOT NULL, frame INTEGER NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL,
+                PRIMARY KEY (a, b, c, d)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS damaged (chunk TEXT PRIMARY KEY, pack TEXT NOT NULL, start INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS pieces (blob TEXT NOT NULL, position INTEGER NOT NULL, digest TEXT NOT NULL, length INTEGER NOT NULL,
+                PRIMARY KEY (blob, position)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS capsules (digest TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, origin TEXT NOT NULL,
+                files INTEGER NOT NULL, bytes INTEGER NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS trees (tree TEXT PRIMARY KEY, chunks TEXT NOT NULL, kind TEXT NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS referrers (capsule TEXT NOT NULL, digest TEXT NOT NULL, type TEXT NOT NULL, envelope TEXT NOT NULL,
+                PRIMARY KEY (capsule, digest, type)) WITHOUT ROWID;
+            """)
+    }
+
+    /// It holds all that packs and journal hold. Until this was said, opening begins anew.
+    func markComplete() throws(MeshError) {
+        try write { db in try db.execute(sql: "PRAGMA user_version = \(Self.version)") }
+    }
+
+    func read<T>(_ body: (Database) throws -> T) throws(MeshError) -> T {
+        do { return try pool.read(body) } catch { throw Self.error(error, path) }
+    }
+
+    /// One immediate transaction: waits for another process's, then all or nothing.
+    func write<T>(_ body: (Database) throws -> T) throws(MeshError) -> T {
+        do { return try pool.write(body) } catch { throw Self.error(error, path) }
+    }
+
+    private static func error(_ error: any Error, _ path: String) -> MeshError {
+        if let error = error as? MeshError { return error }
+        guard let error = error as? DatabaseError else { return MeshError(.inputOutput, "cannot use \(path)", hint: "check the disk (dmesg) and try again", cause: error) }
+        let message = "cannot use \(path): \(error.message ?? "SQLite error \(error.resultCode.rawValue)")"
+        switch error.resultCode {
+        case .SQLITE_FULL: return MeshError(.diskFull, message, hint: "free some space and run the same command again; nothing was half-written", cause: error)
+        case .SQLITE_READONLY: return MeshError(.readOnly, message, hint: "the file system is mounted read-only; use another folder or --home", cause: error)
+        case .SQLITE_CANTOPEN, .SQLITE_PERM: return MeshError(.notPermitted, message, hint: "check the owner and mode of the file and its folder", cause: error)
+        case .SQLITE_BUSY, .SQLITE_LOCKED: return MeshError(.storeBusy, message, hint: "another process writes to this store; try again when it is done", cause: error)
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB:
+            return MeshError(.storeIndexDamaged, message, hint: "move index.sqlite, index.sqlite-wal and index.sqlite-shm away; the index is then made again from the packs", cause: error)
+        default: return MeshError(.inputOutput, message, hint: "check the disk (dmesg) and try again", cause: error)
+        }
+    }
+}
+
+// MARK: - Chunks
+
+extension StoreIndex {
+    private static func key(_ digest: Digest) -> [Int64] {
+        let words = digest.words
+        return [Int64(bitPattern: words.0), Int64(bitPattern: words.1), Int64(bitPattern: words.2), Int64(bitPattern: words.3)]
+    }
+
+    /// For each digest, whether its chunk is here.
+    func known(_ digests: some Collection<Digest>) throws(MeshError) -> [Bool] {
+        if digests.isEmpty { return [] }
+        return try read { db in
+            let statement = try db.cachedStatement(sql: "SELECT 1 FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ?")
+            var out: [Bool] = []
+            out.reserveCapacity(digests.count)
+            for digest in digests {
+                statement.setUncheckedArguments(StatementArguments(Self.key(digest)))
+                out.append(try Int.fetchOne(statement) != nil)
+            }
+            return out
+        }
+    }
+
+    /// For each digest, where its chunk is; nil for one that is not here.
+    func places(_ digests: some Collection<Digest>) throws(MeshError) -> [ChunkPlace?] {
+        if digests.isEmpty { return [] }
+        return try read { db in
+            let statement = try db.cachedStatement(sql: "SELECT pack, start, frame, place, length FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ?")
+            var out: [ChunkPlace?] = []
+            out.reserveCapacity(digests.count)
+            for digest in digests {
+                statement.setUncheckedArguments(StatementArguments(Self.key(digest)))
+                let row = try Row.fetchOne(statement)
+                out.append(row.map { ChunkPlace(pack: $0[0], start: $0[1], frameBytes: $0[2], place: $0[3], length: $0[4]) })
+            }
+            return out
+        }
+    }
+
+    /// Everything in a pack that is durable under its name. A chunk that is here already stays where it is.
+    func add(pack digest: Digest, bytes: Int64, _ footer: PackFooter) throws(MeshError) {
+        var starts: [Int64] = []
+        var start: Int64 = 0
+        for frame in footer.frames {
+            starts.append(start)
+            start += Int64(frame.bytes)
+        }
+        // In the table's own order: neighbours share pages.
+        let chunks = footer.chunks.sorted { $0.digest < $1.digest }
+        try write { db in
+            try db.execute(sql: "INSERT OR IGNORE INTO packs (digest, bytes) VALUES (?, ?)", arguments: [digest.hex, bytes])
+            guard let pack = try Int64.fetchOne(db, sql: "SELECT id FROM packs WHERE digest = ?", arguments: [digest.hex]) else { return }
+            let insert = try db.cachedStatement(sql: "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            for chunk in chunks {
+                insert.setUncheckedArguments(StatementArguments(Self.key(chunk.digest) + [
+                    pack, starts[chunk.frame], Int64(footer.frames[chunk.frame].bytes), Int64(chunk.place), Int64(chunk.length),
+                ]))
+                try insert.execute()
+            }
+            let piece = try db.cachedStatement(sql: "INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?)")
+            for blob in footer.blobs {
+                try db.execute(sql: "INSERT OR IGNORE INTO blobs VALUES (?, ?)", arguments: [blob.digest.hex, blob.size])
+                guard db.changesCount > 0 else { continue }
+                for (i, reference) in blob.pieces.enumerated() {
+                    try piece.execute(arguments: [blob.digest.hex, i, reference.digest.hex, reference.length])
+                }
+            }
+        }
+    }
+
+    /// A chunk that is not what it should be is not here any more, so that it is asked for again.
+    func markDamaged(_ chunk: Digest, _ place: ChunkPlace, at time: Milliseconds) throws(MeshError) {
+        let key = Self.key(chunk)
+        try write { db in
+            let pack = try String.fetchOne(db, sql: "SELECT digest FROM packs WHERE id = ?", arguments: [place.pack]) ?? ""
+            try db.execute(sql: "INSERT OR REPLACE INTO damaged VALUES (?, ?, ?, ?)", arguments: [chunk.hex, pack, place.start, time])
+            try db.execute(sql: "DELETE FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ? AND pack = ? AND start = ?",
+                           arguments: StatementArguments(key + [place.pack, place.start]))
+        }
+    }
+
+    /// The pieces of a blob in order; nil for one that is not here.
+    func pieces(ofBlob digest: Digest) throws(MeshError) -> [ChunkReference]? {
+        try read { db in
+            guard try Int64.fetchOne(db, sql: "SELECT bytes FROM blobs WHERE digest = ?", arguments: [digest.hex]) != nil else { return nil }
+            let rows = try Row.fetchAll(db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
+            return rows.compactMap { row in Digest(hex: row[0] as String).map { ChunkReference(digest: $0, length: row[1]) } }
+        }
+    }
+}
+
+// MARK: - Packs
+
+extension StoreIndex {
+    struct Pack: Sendable {
+        let id: Int64
+        let digest: Digest
+        let bytes: Int64
+    }
+
+    func packs() throws(MeshError) -> [Pack] {
+        try read { db in
+            try Row.fetchAll(db, sql: "SELECT id, digest, bytes FROM packs").compactMap { row in
+                Digest(hex: row[1] as String).map { Pack(id: row[0], digest: $0, bytes: row[2]) }
+            }
+        }
+    }
+
+    func packDigest(_ id: Int64) throws(MeshError) -> Digest? {
+        try read { db in try String.fetchOne(db, sql: "SELECT digest FROM packs WHERE id = ?", arguments: [id]).flatMap { Digest(hex: $0) } }
+    }
+
+    /// The pack is gone: nothing in it is here. If its file comes back, it is taken in again.
+    func forget(pack id: Int64) throws(MeshError) {
+        try write { db in
+            try db.execute(sql: "DELETE FROM chunks WHERE pack = ?", arguments: [id])
+            try db.execute(sql: "DELETE FROM packs WHERE id = ?", arguments: [id])
+        }
+    }
+
+    /// The pack ends early: what lies beyond is not here. The rest still is.
+    func cut(pack id: Int64, to bytes: Int64) throws(MeshError) {
+        try write { db in
+            try db.execute(sql: "DELETE FROM chunks WHERE pack = ? AND start + frame > ?", arguments: [id, bytes])
+            try db.execute(sql: "UPDATE packs SET bytes = ? WHERE id = ?", arguments: [bytes, id])
+        }
+    }
+}

@@ -1,0 +1,63 @@
+public import CapsuleFormat
+public import MeshCore
+
+extension VerifiedTree {
+    /// Runs of entries for one thread each, in order: a few MiB or a few hundred entries.
+    func shares() -> [Range<Int>] {
+        var out: [Range<Int>] = []
+        var start = 0
+        var bytes: Int64 = 0
+        for (i, entry) in index.entries.enumerated() {
+            if case .file(let size, _) = entry.content { bytes += size }
+            guard bytes >= Limits.restoreUnitBytes || i + 1 - start == Limits.ingestUnitFilesMax else { continue }
+            out.append(start..<i + 1)
+            (start, bytes) = (i + 1, 0)
+        }
+        if start < index.entries.count { out.append(start..<index.entries.count) }
+        return out
+    }
+
+    /// The chunks of a run of entries; they follow each other in the list.
+    func chunkRange(_ entries: Range<Int>) -> Range<Int> {
+        guard let first = entries.first, let last = entries.last else { return 0..<0 }
+        return fileChunks[first].lowerBound..<fileChunks[last].upperBound
+    }
+}
+
+extension CapsuleStore {
+    /// Reads every chunk of a tree and holds every file against the digest that the index names, on all cores.
+    ///
+    /// - Throws: `chunk_missing`, `chunk_corrupt`, `file_mismatch`, for the first file in order.
+    public func verifyContents(of tree: VerifiedTree) throws(MeshError) { try verifyContents(of: tree, progress: nil) }
+
+    public func verifyContents(of tree: VerifiedTree, progress: StoreProgressSink?) throws(MeshError) {
+        let shares = tree.shares()
+        let meter = ProgressMeter("verify", files: tree.index.fileCount, bytes: tree.index.byteCount, progress)
+        try Threads.each(shares.count) { (i) throws(MeshError) in try self.verify(shares[i], of: tree, meter) }
+    }
+
+    private func verify(_ entries: Range<Int>, of tree: VerifiedTree, _ meter: ProgressMeter) throws(MeshError) {
+        let reader = try readers.take()
+        defer { readers.give(reader) }
+        let range = tree.chunkRange(entries)
+        let places = try index.places(tree.chunks.chunks[range].map(\.digest))
+        for i in entries {
+            let entry = tree.index.entries[i]
+            guard case .file(let size, let expected) = entry.content else { continue }
+            let chunks = tree.fileChunks[i]
+            var hasher = DigestHasher()
+            for chunk in chunks {
+                try withChunk(tree.chunks.chunks[chunk], at: places[chunk - range.lowerBound], of: entry.path, reader) { bytes throws(MeshError) in
+                    // The digest of an only chunk is the file's.
+                    if chunks.count > 1 { hasher.update(bytes) }
+                }
+            }
+            let found = chunks.count == 1 ? tree.chunks.chunks[chunks.lowerBound].digest : hasher.finish()
+            guard found == expected else {
+                throw MeshError(.fileMismatch, "the chunks of “\(entry.path)” do not make the file that the index names",
+                                hint: "the capsule was made by a faulty or hostile program; do not use it")
+            }
+            meter.add(files: 1, bytes: size)
+        }
+    }
+}

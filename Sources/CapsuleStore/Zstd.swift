@@ -1,0 +1,110 @@
+internal import CZstd
+internal import MeshCore
+internal import Synchronization
+
+/// One compression context: a megabyte or two of tables, worth keeping from frame to frame.
+final class ZstdCompressor: @unchecked Sendable { // proof: whoever took it from ZstdContexts alone uses it until it is given back
+    private let context: OpaquePointer
+
+    init() throws(MeshError) {
+        guard let context = ZSTD_createCCtx() else { throw Zstd.outOfMemory }
+        self.context = context
+    }
+
+    deinit { ZSTD_freeCCtx(context) }
+
+    /// One frame with its content size in the header, no checksum, no dictionary. `frame` has `Zstd.frameBytesMax` bytes.
+    func compress(_ content: UnsafeRawBufferPointer, level: Int32, into frame: UnsafeMutableRawBufferPointer) throws(MeshError) -> Int {
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
+        let size = ZSTD_compress2(context, frame.baseAddress, frame.count, content.baseAddress, content.count)
+        guard ZSTD_isError(size) == 0 else { throw Zstd.invalid("compressing failed: \(String(cString: ZSTD_getErrorName(size)))") }
+        return size
+    }
+}
+
+/// One decompression context.
+final class ZstdDecompressor: @unchecked Sendable { // proof: whoever took it from ZstdContexts alone uses it until it is given back
+    private let context: OpaquePointer
+
+    init() throws(MeshError) {
+        guard let context = ZSTD_createDCtx() else { throw Zstd.outOfMemory }
+        self.context = context
+    }
+
+    deinit { ZSTD_freeDCtx(context) }
+
+    /// The content of one whole frame, which must have exactly `content.count` bytes.
+    func decompress(_ frame: UnsafeRawBufferPointer, into content: UnsafeMutableRawBufferPointer) throws(MeshError) {
+        let size = ZSTD_decompressDCtx(context, content.baseAddress, content.count, frame.baseAddress, frame.count)
+        guard ZSTD_isError(size) == 0 else { throw Zstd.invalid(String(cString: ZSTD_getErrorName(size))) }
+        guard size == content.count else { throw Zstd.invalid("it holds \(size) bytes, not \(content.count)") }
+    }
+}
+
+enum Zstd {
+    /// Room for a frame around `content` bytes, whatever they are.
+    static func frameBytesMax(_ content: Int) -> Int { ZSTD_compressBound(content) + RawFrame.overheadBytes(content) }
+
+    /// What the header says is inside; `frame_invalid` unless `frame` is exactly one frame that says it.
+    static func contentBytes(of frame: UnsafeRawBufferPointer, max: Int) throws(MeshError) -> Int {
+        let size = ZSTD_getFrameContentSize(frame.baseAddress, frame.count)
+        // ZSTD_CONTENTSIZE_UNKNOWN and ZSTD_CONTENTSIZE_ERROR are the two largest values.
+        guard size < UInt64.max - 1 else { throw invalid("it does not begin with a zstd frame that says its content size") }
+        guard size <= UInt64(max) else { throw invalid("it claims \(size) bytes of content; at most \(max) are read") }
+        guard ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count) == frame.count else { throw invalid("it is not exactly one zstd frame") }
+        return Int(size)
+    }
+
+    static func invalid(_ why: String) -> MeshError {
+        MeshError(.frameInvalid, "a compressed frame is not valid: \(why)", hint: "the file was damaged; get it again")
+    }
+
+    static let outOfMemory = MeshError(.inputOutput, "no memory is left for compression", hint: "end other programs and try again")
+}
+
+/// Contexts in reserve, so that neither a frame nor a chunk pays for making one.
+enum ZstdContexts {
+    private static let compressors = Mutex<[ZstdCompressor]>([])
+    private static let decompressors = Mutex<[ZstdDecompressor]>([])
+    private static let kept = 16
+
+    static func takeCompressor() throws(MeshError) -> ZstdCompressor {
+        if let context = compressors.withLock({ $0.popLast() }) { return context }
+        return try ZstdCompressor()
+    }
+
+    static func takeDecompressor() throws(MeshError) -> ZstdDecompressor {
+        if let context = decompressors.withLock({ $0.popLast() }) { return context }
+        return try ZstdDecompressor()
+    }
+
+    static func give(_ context: ZstdCompressor) { compressors.withLock { if $0.count < kept { $0.append(context) } } }
+    static func give(_ context: ZstdDecompressor) { decompressors.withLock { if $0.count < kept { $0.append(context) } } }
+}
+
+/// A zstd frame whose blocks hold their content as it is (RFC 8878 §3.1.1.2.2): what does not compress costs nothing to read.
+enum RawFrame {
+    private static let headerBytes = 9
+    private static let blockBytesMax = 128 * 1024
+
+    static func overheadBytes(_ content: Int) -> Int { headerBytes + 3 * max(1, (content + blockBytesMax - 1) / blockBytesMax) }
+
+    /// Writes the frame and gives its length. `frame` has room for the content and `overheadBytes`.
+    static func write(_ content: UnsafeRawBufferPointer, into frame: UnsafeMutableRawBufferPointer) -> Int {
+        frame.storeBytes(of: UInt32(0xfd2f_b528).littleEndian, toByteOffset: 0, as: UInt32.self)
+        // Single segment, content size in four bytes.
+        frame[4] = 0xa0
+        frame.storeBytes(of: UInt32(content.count).littleEndian, toByteOffset: 5, as: UInt32.self)
+        var read = 0, written = headerBytes
+        repeat {
+            let count = min(blockBytesMax, content.count - read)
+            let header = count << 3 | (read + count == content.count ? 1 : 0)
+            for i in 0..<3 { frame[written + i] = UInt8(truncatingIfNeeded: header >> (8 * i)) }
+            written += 3
+            UnsafeMutableRawBufferPointer(rebasing: frame[written..<written + count]).copyMemory(from: UnsafeRawBufferPointer(rebasing: content[read..<read + count]))
+            read += count
+            written += count
+        } while read < content.count
+        return written
+    }
+}

@@ -1,0 +1,74 @@
+public import MeshCore
+public import Signing
+
+/// Something an author signed about a capsule, a key or a fact. Only the check makes one: canonical, in shape, of this mesh,
+/// signed by the author that it names. docs/formats/facts.md has the form.
+public struct Fact: Sendable, Hashable {
+    private static let typePrefix = "urn:oursynth:fact:", typeSuffix = ":v1"
+    private static let common: Set<String> = ["mesh", "author", "seq", "prev", "at", "until"]
+
+    /// SHA-256 of what is signed: the same words in another envelope are the same fact.
+    public let id: Digest
+    public let kind: String
+    /// The capsule, key or fact that it is about.
+    public let subject: Digest?
+    public let author: PublicKey
+    /// Counts an author's facts in a mesh, from 1.
+    public let seq: Int
+    /// The author's fact before.
+    public let prev: Digest?
+    /// The author's clock: for people, never for decisions.
+    public let at: Milliseconds
+    public let body: JSONValue
+    /// As it travels.
+    public let envelope: [UInt8]
+
+    /// - Throws: `fact_too_large`, `fact_invalid`, `fact_foreign` (another mesh), `signature_invalid`, `json_not_canonical`.
+    public init(parsing envelope: [UInt8], mesh: Digest) throws(MeshError) {
+        guard envelope.count <= Limits.factBytesMax else { throw MeshError(.factTooLarge, "a fact has \(envelope.count) bytes; at most \(Limits.factBytesMax) are read") }
+        let parsed = try Envelope(parsing: envelope)
+        guard parsed.payloadType == Statement.payloadType, parsed.signatures.count == 1 else { throw Self.invalid("it is no statement with one signature") }
+        let statement = try Statement(parsing: parsed.payload)
+        let type = statement.predicateType
+        guard type.hasPrefix(Self.typePrefix), type.hasSuffix(Self.typeSuffix), type.utf8.count > Self.typePrefix.utf8.count + Self.typeSuffix.utf8.count else {
+            throw Self.invalid("“\(type.prefix(80))” is no kind of fact")
+        }
+        guard case .object(let members) = statement.predicate else { throw Self.invalid("its predicate is no object") }
+        var reader = try FieldReader(statement.predicate, at: "/predicate")
+        guard let meshID = Digest(hex: try reader.string("mesh")), let author = Hex.decode(try reader.string("author")).flatMap(PublicKey.init(bytes:)) else {
+            throw Self.invalid("mesh or author is not in hex")
+        }
+        guard meshID == mesh else { throw MeshError(.factForeign, "a fact belongs to the mesh \(meshID.hex.prefix(16))…, not to this one") }
+        seq = try reader.integer("seq")
+        at = Int64(try reader.integer("at"))
+        let prevText = try reader.stringIfPresent("prev")
+        prev = prevText.flatMap { Digest(hex: $0) }
+        guard (1...Limits.factSequenceMax).contains(seq), (prevText == nil) == (seq == 1), (prev == nil) == (prevText == nil) else { throw Self.invalid("seq \(seq) or prev is out of bounds") }
+        if let until = try reader.integerIfPresent("until"), until < 0 { throw Self.invalid("until is negative") }
+        guard statement.subjects.count == 1 else { throw Self.invalid("it has \(statement.subjects.count) subjects") }
+        _ = try parsed.verify(with: [author])
+        id = parsed.contentID
+        kind = String(type.dropFirst(Self.typePrefix.count).dropLast(Self.typeSuffix.count))
+        subject = statement.subjects[0].digest
+        self.author = author
+        body = .object(members.filter { !Self.common.contains($0.key) })
+        self.envelope = envelope
+    }
+
+    /// Writes and signs one. `body` holds none of the common members.
+    static func sign(kind: String, subject: Digest, body: [String: JSONValue], mesh: Digest, seq: Int, prev: Digest?, at: Milliseconds, by key: SigningKey) -> [UInt8] {
+        var predicate = body
+        predicate["mesh"] = .string(mesh.hex)
+        predicate["author"] = .string(key.publicKey.hex)
+        predicate["seq"] = JSONValue(seq)
+        predicate["at"] = .integer(at)
+        if let prev { predicate["prev"] = .string(prev.hex) }
+        let statement = Statement(subjects: [.init(name: nil, digest: subject)], predicateType: typePrefix + kind + typeSuffix, predicate: .object(predicate))
+        return Envelope.sign(payload: statement.bytes, payloadType: Statement.payloadType, with: key).bytes
+    }
+
+    public static func == (a: Fact, b: Fact) -> Bool { a.id == b.id }
+    public func hash(into hasher: inout Hasher) { hasher.combine(id) }
+
+    private static func invalid(_ why: String) -> MeshError { MeshError(.factInvalid, "a fact is not valid: \(why)") }
+}

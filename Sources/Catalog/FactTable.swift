@@ -1,0 +1,63 @@
+internal import FoundationEssentials
+internal import GRDB
+internal import Glibc
+internal import MeshCore
+
+/// The facts and the charter in `state/catalog.sqlite`: written in one transaction, read whole at the start.
+struct FactTable: Sendable {
+    private let database: DatabasePool
+
+    init(path: String) throws(MeshError) {
+        do {
+            var configuration = Configuration()
+            configuration.busyMode = .timeout(10)
+            // A published fact must outlive a power cut: its sequence number may never be signed twice.
+            configuration.prepareDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+            database = try DatabasePool(path: path, configuration: configuration)
+            try database.write { db in
+                try db.execute(sql: """
+                    CREATE TABLE IF NOT EXISTS fact (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID;
+                    CREATE TABLE IF NOT EXISTS charter (one INTEGER PRIMARY KEY CHECK (one = 1), bytes BLOB NOT NULL);
+                    """)
+            }
+        } catch { throw Self.explain(error, path) }
+    }
+
+    func load() throws(MeshError) -> (charter: [UInt8]?, envelopes: [[UInt8]]) {
+        do {
+            return try database.read { db in
+                let charter = try Data.fetchOne(db, sql: "SELECT bytes FROM charter")
+                return (charter.map { Array($0) }, try Data.fetchAll(db, sql: "SELECT envelope FROM fact ORDER BY id").map { Array($0) })
+            }
+        } catch { throw Self.explain(error, database.path) }
+    }
+
+    func apply(insert: [Fact], delete: [Digest]) throws(MeshError) {
+        do {
+            try database.write { db in
+                for fact in insert { try db.execute(sql: "INSERT OR IGNORE INTO fact VALUES (?, ?)", arguments: [Data(fact.id.bytes), Data(fact.envelope)]) }
+                for id in delete { try db.execute(sql: "DELETE FROM fact WHERE id = ?", arguments: [Data(id.bytes)]) }
+            }
+        } catch { throw Self.explain(error, database.path) }
+    }
+
+    func replace(charter: [UInt8], facts: [Fact]) throws(MeshError) {
+        do {
+            try database.write { db in
+                try db.execute(sql: "DELETE FROM fact")
+                try db.execute(sql: "INSERT OR REPLACE INTO charter VALUES (1, ?)", arguments: [Data(charter)])
+                for fact in facts { try db.execute(sql: "INSERT INTO fact VALUES (?, ?)", arguments: [Data(fact.id.bytes), Data(fact.envelope)]) }
+            }
+        } catch { throw Self.explain(error, database.path) }
+    }
+
+    private static func explain(_ error: any Error, _ path: String) -> MeshError {
+        guard let error = error as? DatabaseError else { return MeshError(.catalogDamaged, "\(path): \(error)", cause: error) }
+        switch error.resultCode {
+        case .SQLITE_FULL: return Files.failure("write", path, ENOSPC)
+        case .SQLITE_READONLY, .SQLITE_CANTOPEN: return Files.failure("write", path, EROFS)
+        case .SQLITE_BUSY, .SQLITE_LOCKED: return MeshError(.catalogBusy, "\(path) is in use by another process", hint: "try again in a moment")
+        default: return MeshError(.catalogDamaged, "\(path): \(error)", hint: "restore a backup of the home, or join the mesh again", cause: error)
+        }
+    }
+}

@@ -1,0 +1,123 @@
+internal import Catalog
+public import MeshCore
+public import Signing
+
+extension PeerExchange {
+    /// Exchanges facts with one peer, or with all, now.
+    ///
+    /// - Returns: how many facts were new here.
+    /// - Throws: with a node id, why that peer could not be asked; without, only when there are peers and none answered.
+    public func syncNow(_ id: KeyID?) async throws(MeshError) -> Int {
+        try neighbours.load()
+        if let id { return try await sync(.node(id)) }
+        let keys = Array(neighbours.entries.keys)
+        let results = await withTaskGroup(of: Result<Int, MeshError>.self) { group in
+            for key in keys {
+                group.addTask { do throws(MeshError) { return .success(try await self.sync(key)) } catch { return .failure(error) } }
+            }
+            var results: [Result<Int, MeshError>] = []
+            for await result in group { results.append(result) }
+            return results
+        }
+        var received = 0, answers = 0
+        var failure: MeshError?
+        for result in results {
+            switch result {
+            case .success(let count):
+                received += count
+                answers += 1
+            case .failure(let error): failure = failure ?? error
+            }
+        }
+        if answers == 0, let failure { throw failure }
+        return received
+    }
+
+    /// Hello; if the catalogs differ, fetches what this one lacks and gives what the peer lacks. A peer whose grant is not
+    /// known here is given nothing, but its facts are looked at: its grant may be among them.
+    func sync(_ key: PeerTable.Key) async throws(MeshError) -> Int {
+        let contact = try await contact(key)
+        guard contact.hello.root != catalog.root else { return 0 }
+        do throws(MeshError) {
+            let received = try await exchangeFacts(contact)
+            if received > 0, !contact.isMember { neighbours.bell(of: contact.key).ring() }
+            return received
+        } catch {
+            if !Task.isCancelled { neighbours.failed(contact.key, error, now: clock.now) }
+            throw error
+        }
+    }
+
+    private func exchangeFacts(_ contact: Contact) async throws(MeshError) -> Int {
+        let catalog = catalog
+        let theirs = try await contact.client.factIDs(countMax: Limits.factIDsMax)
+        let ours = try await offEventLoops { () throws(MeshError) in try catalog.factIDs().sorted() }
+        let (lacked, extra) = Self.differences(ours, theirs)
+        let received = try await fetchFacts(lacked, from: contact)
+        if contact.isMember { try await giveFacts(extra, to: contact) }
+        return received
+    }
+
+    /// Both lists ascending.
+    private static func differences(_ ours: [Digest], _ theirs: [Digest]) -> (lacked: [Digest], extra: [Digest]) {
+        var lacked: [Digest] = [], extra: [Digest] = []
+        var i = 0, j = 0
+        while i < ours.count || j < theirs.count {
+            if j == theirs.count || (i < ours.count && ours[i] < theirs[j]) {
+                extra.append(ours[i])
+                i += 1
+            } else if i == ours.count || theirs[j] < ours[i] {
+                lacked.append(theirs[j])
+                j += 1
+            } else {
+                i += 1
+                j += 1
+            }
+        }
+        return (lacked, extra)
+    }
+
+    /// Again while it brings something: facts of authors that come later are admitted the second time.
+    private func fetchFacts(_ ids: [Digest], from contact: Contact) async throws(MeshError) -> Int {
+        let catalog = catalog
+        var received = 0
+        var lacked = ids
+        while !lacked.isEmpty {
+            var admitted: Set<Digest> = []
+            var rest = Set(lacked)
+            while !rest.isEmpty {
+                let question = Array(rest.prefix(Limits.factsPerMessageMax))
+                let envelopes = try await contact.client.facts(question)
+                guard !envelopes.isEmpty else {
+                    rest.subtract(question)
+                    continue
+                }
+                for envelope in envelopes {
+                    guard rest.remove(try Envelope(parsing: envelope).contentID) != nil else { throw Frames.broken("a fact that was not asked for") }
+                }
+                let admission = try await offEventLoops { () throws(MeshError) in try catalog.admit(envelopes) }
+                admitted.formUnion(admission.admitted.map(\.id))
+            }
+            received += admitted.count
+            if admitted.isEmpty { break }
+            lacked.removeAll { admitted.contains($0) }
+        }
+        if received > 0, case .node(let id) = contact.key {
+            events(NodeEvent(source: "exchange", type: "facts.received", data: ["from": .string(id.hex), "count": JSONValue(received)]))
+        }
+        return received
+    }
+
+    private func giveFacts(_ ids: [Digest], to contact: Contact) async throws(MeshError) {
+        let catalog = catalog
+        for first in stride(from: 0, to: ids.count, by: Limits.factsPerMessageMax) {
+            let some = Array(ids[first ..< min(first + Limits.factsPerMessageMax, ids.count)])
+            var envelopes = FactMessage.ordered(try await offEventLoops { () throws(MeshError) in try catalog.facts(some) })
+            while !envelopes.isEmpty {
+                let message = FactMessage.fitting(envelopes)
+                try await contact.client.offer(Array(message))
+                envelopes.removeFirst(message.count)
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Pack, verify, unpack, export, import, as a person types them.
+@Suite struct CapsuleTests {
+    static func digest(_ home: CommandLineHome, _ app: String) throws -> String { try #require(try home.json("pack", app)["digest"] as? String) }
+
+    @Test func theSameFilesGiveTheSameDigestEverywhere() throws {
+        let first = try CommandLineHome("first"), second = try CommandLineHome("second")
+        let files = ["bin/run.sh": "#!/bin/sh\necho hi\n", "ünïcode/ß.txt": "x", "empty": "", "data/big": String(repeating: "0123456789abcdef", count: 40_000)]
+        let a = try first.writeApp(files: files), b = try second.writeApp(files: files)
+        for app in [a, b] { try Shell.sh("chmod 755 bin/run.sh && ln -s bin/run.sh start && mkdir -p hollow", directory: app) }
+        let digest = try Self.digest(first, a)
+        #expect(try Self.digest(second, b) == digest)
+        // Times, owners, the umask and the order of creation are not part of it.
+        try Shell.sh("find . -exec touch -h -d 2001-02-03 {} +; chown -R nobody . 2>/dev/null; find . -type f ! -name run.sh -exec chmod 600 {} +; chmod 700 bin/run.sh; find . -type d -exec chmod 700 {} +", directory: b)
+        #expect(try Self.digest(second, b) == digest)
+        try Shell.sh("umask 077; rm -rf ../copy; cp -rP . ../copy", directory: a)
+        #expect(try Self.digest(first, first.folder.path + "/copy") == digest)
+        // One byte is.
+        try Shell.sh("printf y > ünïcode/ß.txt", directory: b)
+        #expect(try Self.digest(second, b) != digest)
+    }
+
+    @Test func stockToolsReadACapsFile() throws {
+        let home = try CommandLineHome()
+        let app = try home.writeApp(files: ["a/b/c.txt": "deep", String(repeating: "long-name-", count: 12) + "/x": "x", "ü": "umlaut"])
+        try Shell.sh("mkdir hollow; ln -s page.txt link; chmod 755 a/b/c.txt", directory: app)
+        let caps = home.folder.path + "/note.caps", out = home.folder.path
+        try #require(try home.run("pack", app, "-o", caps, "--release").succeeded)
+
+        let listed = try Shell.sh("zstd -dc note.caps | tar -t", directory: out)
+        #expect(listed.succeeded)
+        let names = listed.output.split(separator: "\n").map(String.init)
+        #expect(names.contains("oci-layout") && names.contains("index.json") && names.contains { $0.hasPrefix("blobs/sha256/") } && names.contains { $0.hasPrefix("referrers/sha256-") })
+
+        let copied = try Shell.run("skopeo", ["--tmpdir", out, "copy", "oci-archive:\(caps)", "dir:\(out)/oci"])
+        #expect(copied.succeeded, "\(copied.error)")
+        let manifest = try #require(try JSONSerialization.jsonObject(with: home.folder.read("oci/manifest.json")) as? [String: Any])
+        #expect(manifest["artifactType"] as? String == "application/vnd.oursynth.capsule.v1")
+        let layers = try #require(manifest["layers"] as? [[String: Any]])
+        #expect(layers.map { $0["mediaType"] as? String ?? "" } == ["application/vnd.oursynth.capsule.index.v1+json", "application/vnd.oursynth.capsule.chunks.v1", "application/vnd.oci.image.layer.v1.tar"])
+
+        // files.tar, taken apart by GNU tar, is what unpack writes, but for capsule.json.
+        let tar = (layers[2]["digest"] as? String ?? "").dropFirst(7)
+        try #require(try home.run("unpack", caps, out + "/unpacked").succeeded)
+        try #require(try Shell.sh("mkdir tarred && tar -xpf oci/\(tar) -C tarred && sha256sum -c - <<< '\(tar)  oci/\(tar)'".replacing("<<<", with: "<<EOF\n").replacing("'", with: "") + "\nEOF", directory: out).succeeded)
+        let difference = try Shell.sh("diff -r --no-dereference -x capsule.json unpacked tarred && (cd unpacked && find . ! -name capsule.json -printf '%P %y %m %l\\n' | sort) > u.txt && (cd tarred && find . -printf '%P %y %m %l\\n' | sort) > t.txt && diff u.txt t.txt", directory: out)
+        #expect(difference.succeeded, "\(difference.output)\(difference.error)")
+        // A person's check with jq and sha256sum.
+        let index = (layers[0]["digest"] as? String ?? "").dropFirst(7)
+        #expect(try Shell.sh("jq -r '.entries[] | select(.type == \"f\") | .sha256 + \"  unpacked/\" + .path' oci/\(index) | sha256sum -c --quiet", directory: out).succeeded)
+        // Packed again, the unpacked folder is the same capsule.
+        #expect(try Self.digest(home, out + "/unpacked") == Self.digest(home, app))
+    }
+
+    @Test(.enabled(if: ProcessInfo.processInfo.environment["CAPSULE_JUDGES"] != nil, "SKIPPED: scripts/test installs the Python judges"))
+    func securesystemslibVerifiesTheSignature() throws {
+        let home = try CommandLineHome()
+        let caps = home.folder.path + "/note.caps"
+        let digest = try #require(try home.json("pack", try home.writeApp(), "-o", caps)["digest"] as? String)
+        try #require(try Shell.sh("mkdir layout && zstd -dc note.caps | tar -x -C layout", directory: home.folder.path).succeeded)
+        let python = ProcessInfo.processInfo.environment["CAPSULE_JUDGES"] ?? "python3"
+        let judged = try Shell.run(python, [Shell.repository + "/Tests/Judges/envelope.py", home.folder.path + "/layout", home.path + "/keys/node.pub", digest])
+        #expect(judged.succeeded, "\(judged.output)\(judged.error)")
+        #expect(judged.output.contains("verified") && judged.output.contains("flipped bit rejected"))
+    }
+
+    @Test func aStrangersCapsuleIsIntactButNotTrusted() throws {
+        let author = try CommandLineHome("author"), stranger = try CommandLineHome("stranger")
+        let caps = author.folder.path + "/note.caps"
+        try author.run("pack", try author.writeApp(), "-o", caps)
+        let verdict = try stranger.run("--json", "verify", caps)
+        #expect(verdict.status == 77)
+        #expect(try verdict.json()["ok"] as? Bool == true)
+        #expect(try verdict.json()["trusted"] as? Bool == false)
+        #expect(try stranger.run("verify", caps, "--trust", author.path + "/keys/node.pub").status == 0)
+        try #require(try stranger.run("import", caps).succeeded)
+        let refused = try stranger.run("--json", "unpack", "note", stranger.folder.path + "/out")
+        #expect(refused.status == 77)
+        #expect(!FileManager.default.fileExists(atPath: stranger.folder.path + "/out"))
+        #expect(try stranger.run("build", "note").status == 77)
+        #expect(try stranger.run("unpack", "note", stranger.folder.path + "/out", "--untrusted").succeeded)
+        #expect(try stranger.run("keys", "trust", author.path + "/keys/node.pub", "--role", "publisher", "--scope", "note").succeeded)
+        #expect(try stranger.run("verify", "note").status == 0)
+    }
+
+    @Test func unpackWritesAllOrNothing() throws {
+        let home = try CommandLineHome()
+        try home.run("pack", try home.writeApp())
+        try home.folder.write("mine", to: "full/mine")
+        let refused = try home.run("--json", "unpack", "note", home.folder.path + "/full")
+        #expect(refused.status == 73)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: home.folder.path + "/full") == ["mine"])
+        #expect(try home.run("unpack", "note", home.folder.path + "/fresh").succeeded)
+        #expect(String(decoding: try home.folder.read("fresh/page.txt"), as: UTF8.self).hasPrefix("hello"))
+    }
+
+    @Test func secretsStopAPack() throws {
+        let home = try CommandLineHome()
+        let app = try home.writeApp(files: ["deploy/id": "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ==\n-----END OPENSSH PRIVATE KEY-----\n"])
+        let result = try home.run("--json", "pack", app)
+        #expect(result.status == 65 || result.status == 77)
+        #expect(result.output.contains("deploy/id"))
+        #expect(try home.list("ls").isEmpty)
+        #expect(try home.run("pack", app, "--allow-secret", "deploy/id").succeeded)
+    }
+
+    @Test func sealedKeysNeedTheirPassphrase() throws {
+        let home = try CommandLineHome()
+        try #require(try home.run("keys", "new", "alice", "--passphrase-stdin", input: "correct horse\n").succeeded)
+        let app = try home.writeApp()
+        #expect(try home.run("--json", "pack", app, "--key", "alice").status == 64)
+        #expect(try home.run("pack", app, "--key", "alice", "--passphrase-stdin", input: "wrong horse\n").status != 0)
+        try #require(try home.run("pack", app, "--key", "alice", "--passphrase-stdin", input: "correct horse\n").succeeded)
+        let signers = try #require(try home.json("verify", "note")["signers"] as? [[String: Any]])
+        #expect(signers.count == 1)
+    }
+
+    @Test func helpShowsAnExampleForEveryVerb() throws {
+        let help = try Shell.run(Shell.capsule, ["--help"]).output
+        let verbs = help.components(separatedBy: "SUBCOMMANDS:").last?.split(separator: "\n").compactMap { $0.firstMatch(of: #/^  ([a-z]+) /#).map { String($0.1) } } ?? []
+        #expect(verbs.count > 20)
+        for verb in verbs where verb != "help" {
+            let text = try Shell.run(Shell.capsule, [verb, "--help"]).output + (try Shell.run(Shell.capsule, [verb, "list", "--help"]).output)
+            #expect(text.contains("Example:"), "\(verb)")
+        }
+    }
+}
