@@ -43,7 +43,7 @@ let capsuleActions: [Action] = [
         return .object(answer)
     },
     Action("capsule.verify", "Verify", "Recomputes everything about a capsule: layout, digests, chunks, files, signatures, trust.", scope: .read, isLong: true,
-           input: .object([reference, .optional("trust", .array(.string()), "Absolute paths of public keys to trust for this question")]),
+           input: .object([reference, .optional("trust", .array(.string()), "Absolute paths of public keys to trust for this question: a signer's, or a root's of the mesh it comes from")]),
            output: .object([
                .init("ok", .boolean, "Whether it is intact"), .init("trusted", .boolean, "Whether this node has a reason to believe its makers"),
                .init("digest", .string(), "The capsule's identity"), .init("name", .string(), "Name"), .init("version", .string(), "Version"),
@@ -57,7 +57,7 @@ let capsuleActions: [Action] = [
         var keys: [PublicKey] = []
         for path in (params["trust"]?.array ?? []).compactMap(\.string) { keys.append(try KeyFile.readPublic(path)) }
         let checked = try await parts.checkContents(of: params["ref"]?.string ?? "")
-        let verdict = try parts.trustVerdict(checked.capsule, checked.documents, extraKeys: keys)
+        let verdict = try parts.trustVerdict(checked.capsule, checked.documents, anchors: keys)
         let manifest = checked.capsule.manifest
         var checks = checked.checks
         checks.append(("signatures", "\(verdict.signers.count) valid"))
@@ -136,7 +136,7 @@ let capsuleActions: [Action] = [
         var out: [JSONValue] = []
         for path in (params["paths"]?.array ?? []).compactMap(\.string) {
             let capsule = try await offEventLoops { () throws(MeshError) in try parts.importLayout(path) }
-            let verdict = try parts.trustVerdict(capsule, try parts.store.referrers(of: capsule.digest), extraKeys: [])
+            let verdict = try parts.trustVerdict(capsule, try parts.store.referrers(of: capsule.digest), anchors: [])
             out.append(["digest": JSONValue(capsule.digest), "name": .string(capsule.manifest.id.name.description), "path": .string(path),
                         "version": .string(capsule.manifest.version.description), "trusted": .bool(verdict.trusted), "reason": .string(verdict.reason)])
         }

@@ -69,16 +69,10 @@ extension NodeParts {
     }
 
     private func evidence(for digest: Digest) throws(MeshError) -> [ReferrerDocument] {
-        let releases = try catalog.releases(matching: nil).filter { $0.capsule == digest }
-        guard !releases.isEmpty else { return [] }
-        let wanted = Set(releases.map(\.fact))
-        var out: [ReferrerDocument] = []
-        for bytes in try catalog.facts(try catalog.factIDs()) {
-            let fact = try Fact(parsing: bytes, mesh: catalog.meshID)
-            guard wanted.contains(fact.id) || fact.kind == "grant" || fact.kind == "revoke" else { continue }
-            out.append(ReferrerDocument(bytes: bytes, artifactType: Statement.payloadType))
+        let signers = try Self.signatures(in: try store.referrers(of: digest), of: digest).map(\.author)
+        return try catalog.evidence(for: digest, signedBy: signers).map { (bytes) throws(MeshError) in
+            ReferrerDocument(bytes: bytes, artifactType: try Envelope(parsing: bytes).payloadType)
         }
-        return out
     }
 
     /// Says to the mesh that this capsule is a release of its name and version.

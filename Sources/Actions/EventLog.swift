@@ -27,14 +27,13 @@ public final class EventLog: Sendable {
     public let epoch: String
     private let clock: any WallClock
     private let state: Mutex<State>
+    private let followers = Followers()
 
     private struct State: ~Copyable {
         let file: OpenFile
         var seq: Int
         var last: Digest?
         var recent: [StoredEvent] = []
-        var followers: [Int: AsyncStream<Void>.Continuation] = [:]
-        var nextFollower = 0
     }
 
     public init(home: HomeLayout, clock: any WallClock) throws(MeshError) {
@@ -59,8 +58,8 @@ public final class EventLog: Sendable {
             if (try? state.file.write(bytes + [UInt8(ascii: "\n")])) != nil { state.last = Digest.of(bytes) }
             state.recent.append(stored)
             if state.recent.count > Self.replayMax { state.recent.removeFirst(Self.replayMax / 4) }
-            for follower in state.followers.values { follower.yield() }
         }
+        followers.tell()
     }
 
     public var lastSeq: Int { state.withLock { $0.seq } }
@@ -83,16 +82,7 @@ public final class EventLog: Sendable {
     }
 
     /// A signal whenever something was appended; read what with `events(after:)`. Ends when its reader stops.
-    public func signals() -> AsyncStream<Void> {
-        let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let id = state.withLock { state in
-            state.nextFollower += 1
-            state.followers[state.nextFollower] = continuation
-            return state.nextFollower
-        }
-        continuation.onTermination = { [weak self] _ in self?.state.withLock { _ = $0.followers.removeValue(forKey: id) } }
-        return stream
-    }
+    public func signals() -> AsyncStream<Void> { followers.signals() }
 
     private static func readTail(_ path: String) throws(MeshError) -> (epoch: String?, events: [StoredEvent], last: Digest?, torn: Bool) {
         guard Files.exists(path) else { return (nil, [], nil, false) }

@@ -26,14 +26,18 @@ enum Provenance {
     static let buildType = "urn:oursynth:build:replay:v1"
 
     static func statement(_ input: BuildInput, of manifest: Manifest, output: Digest, by builder: KeyID) -> Statement {
-        var dependencies: [JSONValue] = [["digest": ["sha256": .string(input.capsule.hex)], "name": "capsule", "uri": .string(manifest.id.description)]]
+        var dependencies: [JSONValue] = [
+            ["digest": ["sha256": .string(input.capsule.hex)], "name": "capsule", "uri": .string(manifest.id.description)],
+        ]
         var internalParameters: [String: JSONValue] = [:]
         if let toolchain = input.toolchain {
             dependencies.append([
                 "annotations": ["packages": JSONValue(toolchain.packages)], "digest": ["sha256": .string(toolchain.digest.hex)],
                 "name": "toolchain", "uri": "urn:oursynth:toolchain:host",
             ])
-            internalParameters = ["cpus": JSONValue(SandboxRecipe.cpus), "recipe": JSONValue(SandboxRecipe.version), "sandbox": "bubblewrap"]
+            internalParameters = [
+                "cpus": JSONValue(SandboxRecipe.cpus), "recipe": JSONValue(SandboxRecipe.version), "sandbox": "bubblewrap",
+            ]
         }
         let predicate: JSONValue = [
             "buildDefinition": [

@@ -54,7 +54,8 @@ final class BuildLog {
         defer { unfinished = [] }
         // No control sequence of a build reaches the terminal of whoever reads it.
         let text = String(decoding: unfinished, as: UTF8.self)
-        return String(String.UnicodeScalarView(text.unicodeScalars.filter { $0 == "\t" || !($0.value < 0x20 || (0x7f..<0xa0).contains($0.value)) }))
+        let shown = text.unicodeScalars.filter { $0 == "\t" || !($0.value < 0x20 || (0x7f..<0xa0).contains($0.value)) }
+        return String(String.UnicodeScalarView(shown))
     }
 
     private func show(_ lines: [String]) {

@@ -53,7 +53,10 @@ struct BuildRecords: Sendable {
 
     /// Durable when it returns.
     func record(_ result: Result) throws(MeshError) {
-        let json: JSONValue = ["input": JSONValue(result.input), "log": .string(result.log), "output": JSONValue(result.output), "provenance": JSONValue(result.provenance)]
+        let json: JSONValue = [
+            "input": JSONValue(result.input), "log": .string(result.log),
+            "output": JSONValue(result.output), "provenance": JSONValue(result.provenance),
+        ]
         try Files.writeDurably(json.canonicalBytes, to: "\(results)/\(result.input.hex).json", mode: 0o600)
     }
 }

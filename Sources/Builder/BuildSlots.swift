@@ -51,7 +51,9 @@ package final class BuildSlots: Sendable {
         }
         // A cancellation that came after the entry left its number behind.
         state.withLock { _ = $0.gone.remove(number) }
-        guard entered else { throw MeshError(.buildCancelled, "the build was cancelled before it started", hint: "run it again when it is wanted") }
+        guard entered else {
+            throw MeshError(.buildCancelled, "the build was cancelled before it started", hint: "run it again when it is wanted")
+        }
     }
 
     package func leave() {

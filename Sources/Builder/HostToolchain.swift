@@ -66,7 +66,8 @@ package struct HostToolchain: Sendable, Hashable {
         var name = "", architecture = "", version = "", installed = false
         func value(_ line: ArraySlice<UInt8>, _ field: StaticString) -> String? {
             let count = field.utf8CodeUnitCount
-            guard line.count > count, line.prefix(count).elementsEqual(UnsafeBufferPointer(start: field.utf8Start, count: count)) else { return nil }
+            let name = UnsafeBufferPointer(start: field.utf8Start, count: count)
+            guard line.count > count, line.prefix(count).elementsEqual(name) else { return nil }
             return String(decoding: line.dropFirst(count), as: UTF8.self)
         }
         func endParagraph() {

@@ -40,15 +40,20 @@ struct OutputTree {
     }
 
     private func check(_ path: String, depth: Int, _ total: inout Total) throws(MeshError) {
-        guard depth <= Limits.pathDepthMax else { throw invalid("“\(path.prefix(200))…” is deeper than \(Limits.pathDepthMax) folders", "make a flatter tree") }
+        guard depth <= Limits.pathDepthMax else {
+            throw invalid("“\(path.prefix(200))…” is deeper than \(Limits.pathDepthMax) folders", "make a flatter tree")
+        }
         for entry in try Files.names(in: folder.path + "/" + path) {
             let path = path.isEmpty ? entry : path + "/" + entry
             var info = stat()
             guard lstat(folder.path + "/" + path, &info) == 0 else {
-                throw invalid("“\(path)” cannot be looked at: its name is not UTF-8, or its path is too long", "let the last step rename or remove it")
+                throw invalid("“\(path)” cannot be looked at: its name is not UTF-8, or its path is too long",
+                              "let the last step rename or remove it")
             }
             total.entries += 1
-            guard total.entries <= Limits.treeEntriesMax else { throw invalid("it has more than \(Limits.treeEntriesMax) files", "leave less behind") }
+            guard total.entries <= Limits.treeEntriesMax else {
+                throw invalid("it has more than \(Limits.treeEntriesMax) files", "leave less behind")
+            }
             let kind = info.st_mode & S_IFMT
             guard kind == S_IFREG || kind == S_IFDIR || kind == S_IFLNK else {
                 throw invalid("“\(path)” is a device, pipe or socket", "let the last step remove it")

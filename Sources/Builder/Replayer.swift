@@ -55,9 +55,12 @@ public final class Replayer: Sendable {
     public func build(_ capsule: Digest) async throws(MeshError) -> BuildResult {
         let start = Monotonic.milliseconds()
         let verified = try await offEventLoops { [store] () throws(MeshError) in try store.capsule(capsule) }
-        guard let build = verified.manifest.build else { return try await offEventLoops { () throws(MeshError) in try self.take(verified, since: start) } }
+        guard let build = verified.manifest.build else {
+            return try await offEventLoops { () throws(MeshError) in try self.take(verified, since: start) }
+        }
         guard build.inputs.isEmpty else {
-            throw MeshError(.inputsUnavailable, "\(verified.manifest.id) builds with other capsules (build.inputs), which this node cannot mount",
+            throw MeshError(.inputsUnavailable,
+                            "\(verified.manifest.id) builds with other capsules (build.inputs), which this node cannot mount",
                             hint: "put what they hold into the capsule's folder and leave out build.inputs")
         }
         let plan = BuildPlan(build, of: verified.manifest)
@@ -68,7 +71,9 @@ public final class Replayer: Sendable {
         let cancel = try WakeFlag()
         let result: Result<BuildResult, MeshError> = await withTaskCancellationHandler {
             do throws(MeshError) {
-                return .success(try await offEventLoops { () throws(MeshError) in try self.replay(verified, plan, cancel: cancel, since: start) })
+                return .success(try await offEventLoops { () throws(MeshError) in
+                    try self.replay(verified, plan, cancel: cancel, since: start)
+                })
             } catch { return .failure(error) }
         } onCancel: { cancel.raise() }
         return try result.get()
@@ -77,14 +82,16 @@ public final class Replayer: Sendable {
     // MARK: - Without a sandbox
 
     private func input(_ capsule: VerifiedCapsule) throws(MeshError) -> BuildInput {
-        BuildInput(capsule: capsule.digest, toolchain: capsule.manifest.build == nil ? nil : try HostToolchain.read(), target: HostToolchain.target)
+        let toolchain = capsule.manifest.build == nil ? nil : try HostToolchain.read()
+        return BuildInput(capsule: capsule.digest, toolchain: toolchain, target: HostToolchain.target)
     }
 
     /// A capsule without steps is its own output.
     private func take(_ capsule: VerifiedCapsule, since start: Int64) throws(MeshError) -> BuildResult {
         let output = capsule.root.index
         let provenance = try attest(try input(capsule), of: capsule, output: output)
-        return BuildResult(capsule: capsule.digest, output: output, cached: false, provenance: provenance, seconds: Self.seconds(since: start), log: "")
+        return BuildResult(capsule: capsule.digest, output: output, cached: false, provenance: provenance,
+                           seconds: Self.seconds(since: start), log: "")
     }
 
     private func known(_ capsule: VerifiedCapsule, since start: Int64) throws(MeshError) -> BuildResult? {
@@ -112,21 +119,25 @@ public final class Replayer: Sendable {
         func read(chunk: ChunkReference) throws(MeshError) -> [UInt8] { try store.read(chunk: chunk) }
     }
 
-    private func replay(_ capsule: VerifiedCapsule, _ plan: BuildPlan, cancel: WakeFlag, since start: Int64) throws(MeshError) -> BuildResult {
+    private func replay(_ capsule: VerifiedCapsule, _ plan: BuildPlan, cancel: WakeFlag,
+                        since start: Int64) throws(MeshError) -> BuildResult {
         let input = try input(capsule)
         try prepare()
         let id = records.newID(at: clock.now, capsule: capsule.digest)
         let told: [String: JSONValue] = ["build": .string(id), "capsule": JSONValue(capsule.digest)]
         do throws(MeshError) {
             let log = try BuildLog(creating: records.logPath(id), bytesMax: plan.bounds.logBytes) { [events] lines in
-                events(NodeEvent(source: "builder", type: "build.log", data: .object(told.merging(["lines": .array(lines.map(JSONValue.string))]) { $1 })))
+                let data = told.merging(["lines": .array(lines.map(JSONValue.string))]) { $1 }
+                events(NodeEvent(source: "builder", type: "build.log", data: .object(data)))
             }
-            say("build.started", told, ["name": .string(capsule.manifest.id.name.description), "version": .string(capsule.manifest.version.description),
+            let id = capsule.manifest.id
+            say("build.started", told, ["name": .string(id.name.description), "version": .string(id.version.description),
                                         "steps": JSONValue(plan.steps.count)])
             let output = try run(capsule, plan, log: log, cancel: cancel, told)
             let provenance = try attest(input, of: capsule, output: output)
             try records.record(BuildRecords.Result(input: input.digest, output: output, provenance: provenance, log: log.path))
-            let result = BuildResult(capsule: capsule.digest, output: output, cached: false, provenance: provenance, seconds: Self.seconds(since: start), log: log.path)
+            let result = BuildResult(capsule: capsule.digest, output: output, cached: false, provenance: provenance,
+                                     seconds: Self.seconds(since: start), log: log.path)
             say("build.finished", told, result)
             return result
         } catch {
@@ -143,8 +154,11 @@ public final class Replayer: Sendable {
         try records.dropOldLogs()
     }
 
-    private func run(_ capsule: VerifiedCapsule, _ plan: BuildPlan, log: BuildLog, cancel: WakeFlag, _ told: [String: JSONValue]) throws(MeshError) -> Digest {
-        func place(_ step: Int) -> [String: JSONValue] { ["step": JSONValue(step + 1), "of": JSONValue(plan.steps.count), "command": .string(plan.steps[step])] }
+    private func run(_ capsule: VerifiedCapsule, _ plan: BuildPlan, log: BuildLog, cancel: WakeFlag,
+                     _ told: [String: JSONValue]) throws(MeshError) -> Digest {
+        func place(_ step: Int) -> [String: JSONValue] {
+            ["step": JSONValue(step + 1), "of": JSONValue(plan.steps.count), "command": .string(plan.steps[step])]
+        }
         var stepStart: Int64 = 0
         let observer = SandboxSession.Observer(
             started: { step in
@@ -161,7 +175,9 @@ public final class Replayer: Sendable {
             try CanonicalTar.write(capsule.tree, content: StoreContent(store: self.store), to: give)
         }
         switch outcome {
-        case .finished(let build): return try OutputTree(plan.outDir, in: build, bytesMax: plan.bounds.outputBytes).store(in: store).index.digest
+        case .finished(let build):
+            let tree = try OutputTree(plan.outDir, in: build, bytesMax: plan.bounds.outputBytes).store(in: store)
+            return tree.index.digest
         case .stepFailed(let step, let code): throw Self.failure(of: step, code, plan, log)
         case .sourcesRefused(let code):
             throw MeshError(.buildLimitExceeded, "the sources could not be unpacked in the sandbox (tar ended with \(code))",
@@ -174,8 +190,9 @@ public final class Replayer: Sendable {
         let how = code > 128 ? "was ended by signal \(code - 128)" : "ended with exit code \(code)"
         let command = plan.steps[step], shown = command.count > 200 ? command.prefix(200) + "…" : command[...]
         let whole = "the whole log is in \(log.path)"
-        return MeshError(.stepFailed, "step \(step + 1) of \(plan.steps.count) \(how): \(shown)",
-                         hint: NetworkHint.applies(to: log.tail) ? "\(NetworkHint.text); \(whole)" : whole, details: log.tail)
+        let what = "step \(step + 1) of \(plan.steps.count) \(how): \(shown)"
+        guard NetworkHint.applies(to: log.tail) else { return MeshError(.stepFailed, what, hint: whole, details: log.tail) }
+        return MeshError(.buildNeedsNetwork, what, hint: "\(NetworkHint.text); \(whole)", details: log.tail)
     }
 
     // MARK: - Events

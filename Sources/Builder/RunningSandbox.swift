@@ -15,7 +15,8 @@ struct RunningSandbox {
         var bytes = [UInt8](repeating: 0, count: 4096)
         let count = read(information.number, &bytes, bytes.count)
         guard count > 0, let id = try JSONValue.parse(Array(bytes[..<count]), bytesMax: bytes.count)["child-pid"]?.integer, id > 1 else {
-            throw MeshError(.sandboxUnavailable, "bubblewrap did not say which process it started", hint: "bubblewrap 0.8 or newer is needed: bwrap --version")
+            throw MeshError(.sandboxUnavailable, "bubblewrap did not say which process it started",
+                            hint: "bubblewrap 0.8 or newer is needed: bwrap --version")
         }
         do throws(MeshError) {
             driver = try Descriptor.process(Int32(truncatingIfNeeded: id))
@@ -24,7 +25,8 @@ struct RunningSandbox {
             shared = try Descriptor.directory("/proc/\(id)/root/dev/shm")
             processes = try Descriptor.directory("/proc/\(id)/root/proc")
         } catch {
-            throw MeshError(.sandboxUnavailable, "the sandbox runs, but this process may not look into it", hint: error.message, cause: error)
+            throw MeshError(.sandboxUnavailable, "the sandbox runs, but this process may not look into it",
+                            hint: error.message, cause: error)
         }
     }
 
@@ -38,6 +40,14 @@ struct RunningSandbox {
         let ids = ((try? Files.names(in: processes.path)) ?? []).filter { $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }
         let resident = ids.reduce(0) { $0 + residentBytes($1) }
         return files + resident <= limit ? files + resident : files + ids.reduce(0) { $0 + proportionalBytes($1) }
+    }
+
+    /// Whether one of its file systems has no room left.
+    var isFull: Bool {
+        [build, temporary, shared].contains { directory in
+            var info = statvfs()
+            return fstatvfs(directory.number, &info) == 0 && info.f_bavail == 0
+        }
     }
 
     private static func fileBytes(_ directory: Descriptor) -> Int64 {

@@ -19,5 +19,6 @@ enum SandboxProbe {
         try ChildProcess(command, descriptors: [silence.number, output.number, output.number])
     }
 
-    private static let arguments = SandboxRecipe.foundation() + ["--size", "4096", "--tmpfs", "/build", "--remount-ro", "/", "--", "/bin/true"]
+    private static let arguments =
+        SandboxRecipe.foundation() + ["--size", "4096", "--tmpfs", "/build", "--remount-ro", "/", "--", "/bin/true"]
 }

@@ -97,7 +97,9 @@ enum SandboxRecipe {
     /// The host's /usr, as its package manager left it: /usr/local is nobody's record, so it is empty here.
     private static func toolchainArguments() -> [String] {
         var out = ["--ro-bind", "/usr", "/usr"]
-        if Files.isDirectory("/usr/local") { out += ["--perms", "0755", "--size", "4096", "--tmpfs", "/usr/local", "--remount-ro", "/usr/local"] }
+        if Files.isDirectory("/usr/local") {
+            out += ["--perms", "0755", "--size", "4096", "--tmpfs", "/usr/local", "--remount-ro", "/usr/local"]
+        }
         for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
             if let target = linkTarget("/" + name) {
                 out += ["--symlink", target, "/" + name]

@@ -37,6 +37,8 @@ final class SandboxSession {
     private var statusBytes: [UInt8] = []
     private var complaint: [UInt8] = []
     private var unpackCode: Int?
+    /// The step that was started last.
+    private var current: Int?
     private var failure: (step: Int, code: Int)?
     private var sandbox: RunningSandbox?
     private var nextSample: Int64 = 0
@@ -83,7 +85,9 @@ final class SandboxSession {
     func run(sources give: ((_ piece: [UInt8]) throws(MeshError) -> Void) throws(MeshError) -> Void) throws(MeshError) -> Outcome {
         let startDeadline = Monotonic.milliseconds() + Int64(Limits.sandboxStartSecondsMax) * 1000
         while sandbox == nil {
-            guard Monotonic.milliseconds() < startDeadline else { throw unavailable("the sandbox said nothing for \(Limits.sandboxStartSecondsMax) s") }
+            guard Monotonic.milliseconds() < startDeadline else {
+                throw unavailable("the sandbox said nothing for \(Limits.sandboxStartSecondsMax) s")
+            }
             try turn(writing: false)
         }
         try tell()
@@ -107,10 +111,9 @@ final class SandboxSession {
 
     /// Waits until something happens, and answers it. Returns whether more of the sources can be sent.
     @discardableResult private func turn(writing: Bool) throws(MeshError) -> Bool {
-        var waiting = [
-            pollfd(fd: statusPipe.number, events: Int16(POLLIN), revents: 0), pollfd(fd: logPipe.number, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: childDescriptor, events: Int16(POLLIN), revents: 0), pollfd(fd: cancel.descriptor, events: Int16(POLLIN), revents: 0),
-        ]
+        var waiting = [statusPipe.number, logPipe.number, childDescriptor, cancel.descriptor].map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
         if writing { waiting.append(pollfd(fd: sources.number, events: Int16(POLLOUT), revents: 0)) }
         let ready = poll(&waiting, nfds_t(waiting.count), Int32(Self.sampleMilliseconds))
         guard ready >= 0 || errno == EINTR else { throw Files.failure("wait for", "the sandbox") }
@@ -133,9 +136,7 @@ final class SandboxSession {
         guard now < deadline else { throw exceeded("took longer than \(plan.bounds.seconds) s", "seconds") }
         guard now >= nextSample, !childEnded, let sandbox else { return }
         nextSample = now + Self.sampleMilliseconds
-        guard sandbox.memoryBytes(beyond: plan.bounds.memoryBytes) <= plan.bounds.memoryBytes else {
-            throw exceeded("used more than \(plan.bounds.memoryBytes) bytes of memory, its files included", "memoryBytes")
-        }
+        guard sandbox.memoryBytes(beyond: plan.bounds.memoryBytes) <= plan.bounds.memoryBytes else { throw tooMuchMemory() }
     }
 
     // MARK: - Sources
@@ -148,7 +149,9 @@ final class SandboxSession {
     private func flush() throws(MeshError) {
         var done = 0
         while done < outgoing.count, sourcesAreRead, !childEnded {
-            let sent = outgoing.withUnsafeBytes { Glibc.send(sources.number, $0.baseAddress.map { $0 + done }, $0.count - done, Int32(MSG_NOSIGNAL)) }
+            let sent = outgoing.withUnsafeBytes {
+                Glibc.send(sources.number, $0.baseAddress.map { $0 + done }, $0.count - done, Int32(MSG_NOSIGNAL))
+            }
             if sent >= 0 {
                 done += sent
             } else if errno == EPIPE || errno == ECONNRESET {
@@ -201,6 +204,7 @@ final class SandboxSession {
         case .ready: sandbox = try RunningSandbox(information: information)
         case .unpacked(let code): unpackCode = code
         case .started(let step):
+            current = step
             try log.heading("step \(step + 1) of \(plan.steps.count): \(plan.steps[step])")
             try observer.started(step)
             try tell()
@@ -208,7 +212,11 @@ final class SandboxSession {
             // All that the step printed before its end was told is there by now, and belongs to it.
             try drainLog()
             try log.finishLine()
-            if code != 0 { failure = (step, code) }
+            if code != 0 {
+                // A full file system fails the step before the measurement can: both mean the same.
+                if let sandbox, sandbox.isFull { throw tooMuchMemory() }
+                failure = (step, code)
+            }
             try observer.ended(step, code)
             try tell()
         case nil where sandbox == nil:
@@ -229,18 +237,23 @@ final class SandboxSession {
 
     private func unavailable(_ what: String) -> MeshError {
         let said = String(decoding: complaint + statusBytes, as: UTF8.self)
-        return MeshError(.sandboxUnavailable, what, hint: SandboxTools.hint(for: said), details: said.split(separator: "\n").map(String.init))
+        return MeshError(.sandboxUnavailable, what, hint: SandboxTools.hint(for: said),
+                         details: said.split(separator: "\n").map(String.init))
     }
 
     private func exceeded(_ what: String, _ field: String?) -> MeshError {
-        let place = steps.running.map { "step \($0 + 1) of \(plan.steps.count)" } ?? "the build"
-        return MeshError(.buildLimitExceeded, "\(place) \(what)",
-                         hint: field.map { "use less, or raise build.limits.\($0) in capsule.json if it is there" } ?? "print less; the log up to here is in \(log.path)",
-                         details: log.tail)
+        let place = current.map { "step \($0 + 1) of \(plan.steps.count)" } ?? "the build"
+        let hint = field.map { "use less, or raise build.limits.\($0) in capsule.json if it is there" }
+            ?? "print less; the log up to here is in \(log.path)"
+        return MeshError(.buildLimitExceeded, "\(place) \(what)", hint: hint, details: log.tail)
+    }
+
+    private func tooMuchMemory() -> MeshError {
+        exceeded("used more than \(plan.bounds.memoryBytes) bytes of memory, its files included", "memoryBytes")
     }
 
     private func interrupted() -> MeshError {
-        MeshError(.buildInterrupted, "the sandbox was ended from outside\(steps.running.map { " during step \($0 + 1)" } ?? "")",
+        MeshError(.buildInterrupted, "the sandbox was ended from outside\(current.map { " during step \($0 + 1)" } ?? "")",
                   hint: "the machine may have run out of memory (dmesg tells); try again", details: log.tail)
     }
 }

@@ -20,7 +20,8 @@ public struct SandboxTools: Sendable {
     func launcher(cpu: Int?) throws(MeshError) -> [String] {
         var command: [String] = []
         if geteuid() == 0, isMapped(Self.unprivilegedID) {
-            command += [try find("setpriv", package: "util-linux"), "--reuid=\(Self.unprivilegedID)", "--regid=\(Self.unprivilegedID)", "--clear-groups"]
+            let id = Self.unprivilegedID
+            command += [try find("setpriv", package: "util-linux"), "--reuid=\(id)", "--regid=\(id)", "--clear-groups"]
         }
         if let cpu { command += [try find("taskset", package: "util-linux"), "-c", String(cpu)] }
         return command + [try find("setarch", package: "util-linux"), "-R", try find("bwrap", package: "bubblewrap")]
@@ -40,13 +41,14 @@ public struct SandboxTools: Sendable {
 
     /// What to do about a sandbox that does not start, by what bubblewrap said.
     static func hint(for complaint: String) -> String {
-        let restricted = (try? Files.read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", bytesMax: 64)).map { $0.first == UInt8(ascii: "1") } ?? false
-        if restricted {
-            return "AppArmor keeps user namespaces from programs without a profile (Ubuntu 24.04): install apparmor-profiles and enable its bwrap-userns-restrict profile, "
-                + "or run: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        let restriction = try? Files.read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", bytesMax: 64)
+        if restriction?.first == UInt8(ascii: "1") {
+            return "AppArmor keeps user namespaces from programs without a profile (Ubuntu 24.04): install apparmor-profiles and enable "
+                + "its bwrap-userns-restrict profile, or run: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
         }
         if complaint.contains("namespace") || complaint.contains("uid map") || complaint.contains("Operation not permitted") {
-            return "user namespaces are switched off here: sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000; in a container, allow them from outside"
+            return "user namespaces are switched off here: sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000; "
+                + "in a container, allow them from outside"
         }
         return "see what bubblewrap said; bubblewrap 0.8 or newer is needed"
     }

@@ -17,8 +17,6 @@ package struct StepProtocol {
 
     package init(steps: Int) { self.steps = steps }
 
-    /// The step that runs now.
-    package var running: Int? { if case .end(let step) = expectation { step } else { nil } }
     package var isFinished: Bool { expectation == .nothing }
 
     /// nil: the line is not what can come next.

@@ -73,7 +73,8 @@ public struct CapsuleArchive: Sendable {
                 let bytes = try stream.read(chunk.length)
                 last = Digest.of(bytes)
                 guard last == chunk.digest else { throw mismatch("has other bytes for \(entry.path) than the capsule") }
-                guard Chunker.ends(bytes, before: i + 1 < range.upperBound ? try stream.peek() : nil) else {
+                let next = i + 1 < range.upperBound ? try stream.peek() : nil
+                guard bytes.withUnsafeBytes({ Chunker.OpenChunk($0) })?.ends(before: next) ?? false else {
                     throw MeshError(.chunksInvalid, "\(entry.path) is not cut into the chunks that its content makes",
                                     hint: "the capsule was written by a faulty program; pack its files again")
                 }

@@ -6,27 +6,30 @@ public struct Chunker {
     /// The length of the chunk that `window` starts with, in bytes.
     ///
     /// `window` holds the rest of the file, or at least its next 131,072 bytes. An empty window gives 0.
-    public static func nextLength(in window: UnsafeRawBufferPointer) -> Int {
+    public static func nextLength(in window: UnsafeRawBufferPointer) -> Int { scan(window).length }
+
+    /// How far the first chunk goes, and the rolling hash where the window ended without a cut.
+    private static func scan(_ window: UnsafeRawBufferPointer) -> (length: Int, hash: UInt64) {
         let available = min(window.count, Limits.chunkBytesMax)
         guard available > Limits.chunkBytesMin, let bytes = window.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
-            return available
+            return (available, 0)
         }
         return gear.withUnsafeBufferPointer { table in
-            guard let gear = table.baseAddress else { return available }
+            guard let gear = table.baseAddress else { return (available, 0) }
             var hash: UInt64 = 0
             var i = Limits.chunkBytesMin
             let normal = min(available, Limits.chunkBytesNormal)
             while i < normal {
                 hash = (hash &<< 1) &+ gear[Int(bytes[i])]
-                if hash & maskSmall == 0 { return i }
+                if hash & maskSmall == 0 { return (i, hash) }
                 i &+= 1
             }
             while i < available {
                 hash = (hash &<< 1) &+ gear[Int(bytes[i])]
-                if hash & maskLarge == 0 { return i }
+                if hash & maskLarge == 0 { return (i, hash) }
                 i &+= 1
             }
-            return available
+            return (available, hash)
         }
     }
 
@@ -43,10 +46,26 @@ public struct Chunker {
         return lengths
     }
 
-    /// Whether a file is rightly cut after `chunk`, when `next` is the byte that follows it (nil at the end of the file).
-    static func ends(_ chunk: [UInt8], before next: UInt8?) -> Bool {
-        guard let next else { return chunk.withUnsafeBytes { nextLength(in: $0) } == chunk.count }
-        return (chunk + [next]).withUnsafeBytes { nextLength(in: $0) } == chunk.count
+    /// A chunk that is not cut before its end. Whether it rightly ends there, the byte after it says.
+    package struct OpenChunk: Sendable {
+        private let length: Int
+        private let hash: UInt64
+
+        /// nil when the file would have been cut within these bytes, or when they are more than a chunk.
+        package init?(_ chunk: UnsafeRawBufferPointer) {
+            let (length, hash) = Chunker.scan(chunk)
+            guard length == chunk.count else { return nil }
+            self.length = length
+            self.hash = hash
+        }
+
+        /// `next` is the byte that follows; nil at the end of the file.
+        package func ends(before next: UInt8?) -> Bool {
+            guard let next, length < Limits.chunkBytesMax else { return true }
+            guard length >= Limits.chunkBytesMin else { return false }
+            let mask = length < Limits.chunkBytesNormal ? Chunker.maskSmall : Chunker.maskLarge
+            return ((hash &<< 1) &+ Chunker.gear[Int(next)]) & mask == 0
+        }
     }
 
     /// 15 bits before the normal length, 14 after it.

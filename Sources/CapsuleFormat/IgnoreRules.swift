@@ -1,117 +1,139 @@
 internal import MeshCore
 
-/// `.capsuleignore`: gitignore syntax (git-scm.com/docs/gitignore), one file at the root of the folder.
+/// What is left out of a capsule: the frozen list, and the `.capsuleignore` files of a folder, in gitignore syntax and with
+/// gitignore's precedence: the deepest file first, in it the last line first.
 struct IgnoreRules: Sendable {
+    static let fileName = ".capsuleignore"
+
     /// Never packed, whatever the rules say. Frozen: adding to it would change digests.
-    static let always: Set<String> = [".git", ".hg", ".svn", ".DS_Store", ".capsuleignore", ".capsuleallow"]
+    private static let always = Set([".git", ".hg", ".svn", ".DS_Store", fileName, AllowedSecrets.fileName].map { Array($0.utf8) })
+
+    static func isAlwaysIgnored(_ name: [UInt8]) -> Bool { name.first == UInt8(ascii: ".") && always.contains(name) }
 
     private struct Rule: Sendable {
         let negates: Bool
         let directoriesOnly: Bool
-        /// Path parts to match from the root; a part `**` stands for any number of folders.
-        let parts: [[UInt8]]
+        /// Whether it is held against the last name of a path rather than all of it.
+        let isName: Bool
+        let pattern: PathPattern
     }
 
-    private let rules: [Rule]
-
-    /// - Throws: `ignore_invalid` for more than 10,000 lines.
-    init(_ text: [UInt8]) throws(MeshError) {
-        let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-        guard lines.count <= 10_000 else { throw MeshError(.ignoreInvalid, ".capsuleignore has \(lines.count) lines; at most 10,000 are read") }
-        rules = lines.compactMap { Self.rule(Array($0)) }
+    private struct File: Sendable {
+        /// How many bytes of a path are the file's own folder and the slash after it.
+        let baseLength: Int
+        let rules: [Rule]
     }
 
-    private static func rule(_ line: [UInt8]) -> Rule? {
-        var line = line
-        if line.last == UInt8(ascii: "\r") { line.removeLast() }
-        while line.last == UInt8(ascii: " "), line.dropLast().last != UInt8(ascii: "\\") { line.removeLast() }
-        guard let first = line.first, first != UInt8(ascii: "#") else { return nil }
-        let negates = first == UInt8(ascii: "!")
-        if negates { line.removeFirst() }
-        let directoriesOnly = line.last == UInt8(ascii: "/")
-        if directoriesOnly { line.removeLast() }
-        guard !line.isEmpty else { return nil }
-        let anchored = line.contains(UInt8(ascii: "/"))
-        if line.first == UInt8(ascii: "/") { line.removeFirst() }
-        var parts = line.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map(Array.init)
-        if !anchored { parts.insert(Array("**".utf8), at: 0) }
-        return Rule(negates: negates, directoriesOnly: directoriesOnly, parts: parts)
+    private var files: [File] = []
+
+    var isEmpty: Bool { files.isEmpty }
+
+    /// Adds the file in `folder` (empty: the root), which is below those added before. `remove` takes it away again.
+    ///
+    /// - Throws: `ignore_invalid`.
+    mutating func add(_ text: [UInt8], in folder: [UInt8]) throws(MeshError) {
+        let rules = try RuleFile.lines(text, Self.fileName, in: folder).compactMap { Self.rule($0) }
+        files.append(File(baseLength: folder.isEmpty ? 0 : folder.count + 1, rules: rules))
     }
 
-    /// Whether this path itself is ignored; the walk never enters an ignored folder, so what is below needs no answer.
-    func ignores(_ path: String, isDirectory: Bool) -> Bool {
-        guard !rules.isEmpty else { return false }
-        let parts = path.utf8.split(separator: UInt8(ascii: "/")).map(Array.init)
-        for rule in rules.reversed() where !(rule.directoriesOnly && !isDirectory) && Self.matches(rule.parts[...], parts[...]) { return !rule.negates }
+    mutating func remove() { files.removeLast() }
+
+    /// Whether this path itself is ignored. An ignored folder is never entered, so that what is below needs no answer.
+    func ignores(_ path: [UInt8], isDirectory: Bool) -> Bool {
+        guard !files.isEmpty else { return false }
+        let nameStart = path.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
+        for file in files.reversed() {
+            for rule in file.rules.reversed() where isDirectory || !rule.directoriesOnly {
+                if rule.pattern.matches(path[(rule.isName ? nameStart : file.baseLength)...]) { return !rule.negates }
+            }
+        }
         return false
     }
 
-    private static func matches(_ pattern: ArraySlice<[UInt8]>, _ path: ArraySlice<[UInt8]>) -> Bool {
-        guard let head = pattern.first else { return path.isEmpty }
-        if head.elementsEqual("**".utf8) {
-            // A trailing /** matches everything inside, so at least one part.
-            if pattern.count == 1 { return !path.isEmpty }
-            for start in path.startIndex...path.endIndex where matches(pattern.dropFirst(), path[start...]) { return true }
-            return false
-        }
-        guard let first = path.first, GlobPart.matches(head[...], first[...]) else { return false }
-        return matches(pattern.dropFirst(), path.dropFirst())
+    private static func rule(_ line: ArraySlice<UInt8>) -> Rule? {
+        var line = line
+        let negates = line.first == UInt8(ascii: "!")
+        if negates { line.removeFirst() }
+        let directoriesOnly = line.last == UInt8(ascii: "/")
+        if directoriesOnly { line.removeLast() }
+        let isName = !line.contains(UInt8(ascii: "/"))
+        if line.first == UInt8(ascii: "/") { line.removeFirst() }
+        guard !line.isEmpty, let pattern = PathPattern(Array(line)) else { return nil }
+        return Rule(negates: negates, directoriesOnly: directoriesOnly, isName: isName, pattern: pattern)
     }
 }
 
-/// fnmatch(3) for one path part: `*`, `?`, `[a-z]`, `[!a]`, and `\` before a character that stands for itself.
-enum GlobPart {
-    static func matches(_ pattern: ArraySlice<UInt8>, _ text: ArraySlice<UInt8>) -> Bool {
-        var pattern = pattern, text = text
-        var retry: (pattern: ArraySlice<UInt8>, text: ArraySlice<UInt8>)?
-        while true {
-            if let head = pattern.first, head == UInt8(ascii: "*") {
-                pattern = pattern.drop { $0 == UInt8(ascii: "*") }
-                retry = (pattern, text)
-                continue
-            }
-            if text.isEmpty, pattern.isEmpty { return true }
-            if let character = text.first, let rest = one(pattern, character) {
-                pattern = rest
-                text = text.dropFirst()
-                continue
-            }
-            guard let again = retry, !again.text.isEmpty else { return false }
-            retry = (again.pattern, again.text.dropFirst())
-            pattern = again.pattern
-            text = again.text.dropFirst()
+/// `.capsuleallow` and `--allow-secret`: the paths that may look like secrets. Each is a path from the root in gitignore's
+/// pattern syntax; that of a folder stands for all in it.
+struct AllowedSecrets: Sendable {
+    static let fileName = ".capsuleallow"
+
+    private var patterns: [PathPattern] = []
+    /// As they were typed: a name with a `[` in it is also meant as that name.
+    private var literals: Set<ArraySlice<UInt8>> = []
+
+    /// - Throws: `ignore_invalid`.
+    init(file text: [UInt8], paths: [String]) throws(MeshError) {
+        for line in try RuleFile.lines(text, Self.fileName, in: []) { add(line) }
+        for path in paths {
+            let path = path.hasPrefix("./") ? path.dropFirst(2) : path[...]
+            literals.insert(Array(path.utf8)[...])
+            add(Array(path.utf8)[...])
         }
     }
 
-    /// What follows in the pattern once its first element has matched `character`; nil when it does not.
-    private static func one(_ pattern: ArraySlice<UInt8>, _ character: UInt8) -> ArraySlice<UInt8>? {
-        guard let head = pattern.first else { return nil }
-        switch head {
-        case UInt8(ascii: "?"): return pattern.dropFirst()
-        case UInt8(ascii: "\\"):
-            guard pattern.dropFirst().first == character else { return nil }
-            return pattern.dropFirst(2)
-        case UInt8(ascii: "["): return bracket(pattern, character)
-        default: return head == character ? pattern.dropFirst() : nil
-        }
+    private mutating func add(_ line: ArraySlice<UInt8>) {
+        var line = line
+        if line.first == UInt8(ascii: "/") { line.removeFirst() }
+        if line.last == UInt8(ascii: "/") { line.removeLast() }
+        if !line.isEmpty, let pattern = PathPattern(Array(line)) { patterns.append(pattern) }
     }
 
-    private static func bracket(_ pattern: ArraySlice<UInt8>, _ character: UInt8) -> ArraySlice<UInt8>? {
-        var rest = pattern.dropFirst()
-        let negates = rest.first == UInt8(ascii: "!") || rest.first == UInt8(ascii: "^")
-        if negates { rest = rest.dropFirst() }
-        var matched = false, isFirst = true
-        while let low = rest.first, isFirst || low != UInt8(ascii: "]") {
-            isFirst = false
-            rest = rest.dropFirst()
-            if rest.first == UInt8(ascii: "-"), let high = rest.dropFirst().first, high != UInt8(ascii: "]") {
-                matched = matched || (low <= high && (low...high).contains(character))
-                rest = rest.dropFirst(2)
+    func contains(_ path: String) -> Bool {
+        guard !patterns.isEmpty || !literals.isEmpty else { return false }
+        let path = Array(path.utf8)
+        return path.indices.contains { path[$0] == UInt8(ascii: "/") && matches(path[..<$0]) } || matches(path[...])
+    }
+
+    private func matches(_ path: ArraySlice<UInt8>) -> Bool { literals.contains(path) || patterns.contains { $0.matches(path) } }
+}
+
+/// The lines of a file of patterns, as git reads them.
+enum RuleFile {
+    /// Without empty lines, comments, the carriage return before a line's end and unescaped spaces at it.
+    ///
+    /// - Throws: `ignore_invalid` for more lines or longer ones than are read.
+    static func lines(_ text: [UInt8], _ name: String, in folder: [UInt8]) throws(MeshError) -> [ArraySlice<UInt8>] {
+        let mark: [UInt8] = [0xef, 0xbb, 0xbf]
+        let text = text.starts(with: mark) ? text.dropFirst(mark.count) : text[...]
+        let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        let place = TreePath.printable(String(decoding: folder + (folder.isEmpty ? [] : [UInt8(ascii: "/")]), as: UTF8.self) + name)
+        guard lines.count <= Limits.ruleLinesMax else {
+            throw MeshError(.ignoreInvalid, "\(place) has \(lines.count) lines; at most \(Limits.ruleLinesMax) are read", hint: "use patterns, e.g. *.o")
+        }
+        var out: [ArraySlice<UInt8>] = []
+        for (i, line) in lines.enumerated() where !line.isEmpty && line.first != UInt8(ascii: "#") {
+            guard line.count <= Limits.rulePatternBytesMax else {
+                throw MeshError(.ignoreInvalid, "\(place), line \(i + 1), is longer than \(Limits.rulePatternBytesMax) bytes", hint: "shorten it")
+            }
+            let trimmed = withoutTrailingSpaces(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
+            if !trimmed.isEmpty { out.append(trimmed) }
+        }
+        return out
+    }
+
+    private static func withoutTrailingSpaces(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        var end: Int?
+        var i = line.startIndex
+        while i < line.endIndex {
+            if line[i] == UInt8(ascii: " ") {
+                if end == nil { end = i }
             } else {
-                matched = matched || low == character
+                end = nil
+                if line[i] == UInt8(ascii: "\\") { i += 1 }
             }
+            i += 1
         }
-        guard rest.first == UInt8(ascii: "]"), matched != negates else { return nil }
-        return rest.dropFirst()
+        return end.map { line[..<$0] } ?? line
     }
 }

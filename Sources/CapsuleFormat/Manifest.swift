@@ -24,8 +24,9 @@ public struct Manifest: Sendable, Hashable {
     }
 
     public struct Input: Sendable, Hashable {
+        /// Another capsule.
         public let digest: Digest
-        /// Absolute path inside the sandbox.
+        /// Absolute path inside the sandbox, below `/`.
         public let mount: String
     }
 
@@ -42,6 +43,7 @@ public struct Manifest: Sendable, Hashable {
         /// Relative folder that holds the result.
         public let outDir: String
         public let inputs: [Input]
+        /// The steps that need a network; run once by the author, not by a build.
         public let fetch: [String]
         public let limits: BuildLimits
     }
@@ -76,12 +78,14 @@ public struct Manifest: Sendable, Hashable {
         public enum Kind: String, Sendable, CaseIterable { case sql, crdt, files }
         public let name: String
         public let type: Kind
+        /// Relative, inside the capsule.
         public let path: String
     }
 
     public struct Attestation: Sendable, Hashable {
         public enum Kind: String, Sendable, CaseIterable { case sbom, diff, provenance }
         public let type: Kind
+        /// Of a file inside the capsule.
         public let sha256: Digest
         public let meta: JSONValue
     }
@@ -111,38 +115,44 @@ public struct Manifest: Sendable, Hashable {
     public let parents: [Digest]
 
     /// From a person's file: any JSON formatting.
+    ///
+    /// - Throws: `json_invalid`, and as `init(_:)`.
     public init(parsing bytes: [UInt8]) throws(MeshError) {
-        try self.init(JSONValue.parse(bytes, bytesMax: Limits.manifestBytesMax))
+        let json: JSONValue
+        do throws(MeshError) { json = try JSONValue.parse(bytes, bytesMax: Limits.manifestBytesMax) } catch {
+            throw MeshError(error.code, "capsule.json: \(error.message)", hint: "correct the manifest there", pointer: error.pointer)
+        }
+        try self.init(json)
     }
 
-    /// - Throws: `field_unknown`, `field_missing`, `field_invalid` with the field's JSON Pointer, `version_invalid`, `name_invalid`,
-    ///   `version_contradicts_id`, `step_missing`.
+    /// - Throws: `field_unknown`, `field_missing`, `field_invalid`, `name_invalid`, `version_invalid`, `version_contradicts_id`,
+    ///   `step_missing`; all with the field's JSON Pointer.
     public init(_ json: JSONValue) throws(MeshError) {
         var reader = try FieldReader(json)
         self.json = json
-        id = try CapsuleID(parsing: try reader.string("id"))
-        name = try reader.text("name", bytesMax: 200)
-        let versionText = try reader.string("version")
-        version = try SemanticVersion(parsing: versionText)
+        id = try reader.capsuleID("id")
+        name = try reader.line("name", bytesMax: 200)
+        version = try reader.version("version")
         guard version == id.version else {
-            throw MeshError(.versionContradictsID, "the version is \(versionText), but the id says \(id.version)", hint: "make /version and /id agree", pointer: "/version")
+            throw MeshError(.versionContradictsID, "/version is \(version), but /id says \(id.version)", hint: "make the two agree", pointer: "/version")
         }
         createdAt = try reader.integer("createdAt", in: 0...253_402_300_799_999).map(Int64.init)
-        createdBy = try Self.createdBy(&reader)
+        createdBy = try Self.createdBy(reader.objectIfPresent("createdBy"))
         tree = try reader.choice("tree") ?? .app
-        app = try Self.app(try reader.object("app"))
+        app = try Self.app(reader.object("app"))
         services = try reader.list("services", max: 64, Self.service)
+        try reader.requireDistinct("services", services.map(\.name), "name")
         build = try reader.objectIfPresent("build").map(Self.build)
         run = try reader.objectIfPresent("run").map(Self.run)
         seeds = try reader.list("seeds", max: 64, Self.seed)
+        try reader.requireDistinct("seeds", seeds.map(\.name), "name")
         attestations = try reader.list("attestations", max: 256, Self.attestation)
         rights = try Self.rights(reader.objectIfPresent("rights"))
-        var parents: [Digest] = []
-        for (i, text) in (try reader.stringsIfPresent("parents") ?? []).enumerated() {
-            guard let digest = try? Digest(parsing: text), i < 64 else { throw reader.invalid("parents", "entry \(i) is not a digest, or there are more than 64") }
-            parents.append(digest)
-        }
-        self.parents = parents
+        parents = try reader.digests("parents", max: 64)
         try reader.finish()
+        // A document made in code has not passed through the parser's own bound; a root that holds it must.
+        guard json.canonicalBytes.count <= Limits.manifestBytesMax else {
+            throw MeshError(.fieldInvalid, "the manifest is longer than \(Limits.manifestBytesMax) bytes", hint: "move what is long into a file of the capsule", pointer: "")
+        }
     }
 }

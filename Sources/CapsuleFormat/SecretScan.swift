@@ -1,79 +1,72 @@
 public import MeshCore
 
-/// Looks for what must never travel: private keys, tokens of well-known services, `.env` files.
+/// Looks for what must never travel: private keys, and tokens of well-known services.
 ///
-/// Fed with a file's content in pieces while it is read for packing, so it costs one look for a few rare byte strings.
+/// Fed with a file's content in pieces while it is read for packing. It looks at one byte in twenty: what it is after is a
+/// run of at least that many token characters. In a file with a zero byte near its start (a compiled program holds such
+/// strings by chance and by design) it looks for private keys with their key material only.
 public struct SecretScanner: Sendable {
-    struct Pattern: Sendable {
-        let name: String
-        /// A string that every match begins with or contains, to be searched for.
-        let anchor: [UInt8]
-        /// What must follow the anchor: a class of characters, how many at least.
-        let follows: @Sendable (UInt8) -> Bool
-        let count: Int
-    }
-
-    private static func alphanumeric(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte) }
-    private static func token(_ byte: UInt8) -> Bool { alphanumeric(byte) || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-") }
-    private static func upper(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) }
-
-    static let patterns: [Pattern] = [
-        Pattern(name: "a private key", anchor: Array("PRIVATE KEY-----".utf8), follows: { $0 == 0x0a || $0 == 0x0d || $0 == UInt8(ascii: "\\") }, count: 1),
-        Pattern(name: "an AWS access key", anchor: Array("AKIA".utf8), follows: upper, count: 16),
-        Pattern(name: "a GitHub token", anchor: Array("ghp_".utf8), follows: alphanumeric, count: 36),
-        Pattern(name: "a GitHub token", anchor: Array("github_pat_".utf8), follows: token, count: 40),
-        Pattern(name: "a GitLab token", anchor: Array("glpat-".utf8), follows: token, count: 20),
-        Pattern(name: "a Slack token", anchor: Array("xoxb-".utf8), follows: token, count: 20),
-        Pattern(name: "a Slack token", anchor: Array("xoxp-".utf8), follows: token, count: 20),
-        Pattern(name: "a Google API key", anchor: Array("AIza".utf8), follows: token, count: 35),
-        Pattern(name: "an npm token", anchor: Array("npm_".utf8), follows: alphanumeric, count: 36),
-        Pattern(name: "a PyPI token", anchor: Array("pypi-AgEIcHlwaS5vcmc".utf8), follows: token, count: 40),
-        Pattern(name: "a Stripe key", anchor: Array("sk_live_".utf8), follows: alphanumeric, count: 20),
-    ]
-    /// The longest anchor and what must follow it, so that a match across two pieces is seen.
-    private static let overlap = 128
-    /// Tokens are looked for in text only: a compiled program holds such strings by chance and by design.
+    /// What must be seen at once to be recognised: a marker, its key's first line, the longest token. Kept from one piece to
+    /// the next.
+    private static let overlapBytes = 256
     private static let textProbeBytes = 8192
 
-    private var line = 1
+    /// The end of the piece before, and the byte before that.
     private var carried: [UInt8] = []
+    private var beforeCarried: UInt8?
+    /// Newlines before `carried`.
+    private var newlines = 0
     private var isText: Bool?
 
     public init() {}
 
-    /// What was found, and in which line (from 1). `isLast`: nothing of the file comes after these bytes.
+    /// What was found, and in which line (from 1). Pieces may have any length, but the first should have the file's first
+    /// 8 KiB. `isLast`: nothing of the file comes after these bytes.
     public mutating func scan(_ bytes: UnsafeRawBufferPointer, isLast: Bool) -> (what: String, line: Int)? {
-        if isText == nil { isText = bytes.prefix(Self.textProbeBytes).allSatisfy { $0 != 0 } }
-        if carried.isEmpty, isLast { return find(bytes) }
-        let joined = carried + Array(bytes)
-        if let found = joined.withUnsafeBytes({ find($0) }) { return found }
-        let keep = isLast ? 0 : min(Self.overlap, joined.count)
-        line += joined.dropLast(keep).reduce(0) { $1 == 0x0a ? $0 + 1 : $0 }
-        carried = Array(joined.suffix(keep))
-        return nil
-    }
-
-    private func find(_ bytes: UnsafeRawBufferPointer) -> (what: String, line: Int)? {
-        guard isText == true else { return nil }
-        for pattern in Self.patterns {
-            var start = 0
-            while let at = bytes.firstOccurrence(of: pattern.anchor, from: start) {
-                let after = at + pattern.anchor.count
-                start = at + 1
-                guard after + pattern.count <= bytes.count, bytes[after..<after + pattern.count].allSatisfy(pattern.follows) else { continue }
-                // A word that goes on to the left is another word.
-                if at > 0, pattern.anchor[0] != UInt8(ascii: "P"), Self.token(bytes[at - 1]) { continue }
-                return (pattern.name, line + bytes[..<at].reduce(0) { $1 == 0x0a ? $0 + 1 : $0 })
+        if isText == nil { isText = !UnsafeRawBufferPointer(rebasing: bytes.prefix(Self.textProbeBytes)).contains(0) }
+        let search = SecretSearch(isText: isText ?? true)
+        if !carried.isEmpty {
+            // What began in the piece before: its end and this one's beginning, looked at together.
+            let seam = carried + bytes.prefix(Self.overlapBytes)
+            let isAll = isLast && bytes.count <= Self.overlapBytes
+            if let found = seam.withUnsafeBytes({ search.find($0, before: beforeCarried, isLast: isAll) }) {
+                return (found.what, 1 + newlines + seam.withUnsafeBytes { Self.countNewlines(UnsafeRawBufferPointer(rebasing: $0[..<found.offset])) })
             }
         }
+        let carriedNewlines = carried.withUnsafeBytes { Self.countNewlines($0) }
+        if let found = search.find(bytes, before: carried.last, isLast: isLast) {
+            return (found.what, 1 + newlines + carriedNewlines + Self.countNewlines(UnsafeRawBufferPointer(rebasing: bytes[..<found.offset])))
+        }
+        if !isLast { carry(bytes, carriedNewlines) }
         return nil
     }
 
-    /// Whether the name alone says that a file holds secrets.
+    private mutating func carry(_ bytes: UnsafeRawBufferPointer, _ carriedNewlines: Int) {
+        if bytes.count > Self.overlapBytes {
+            let end = bytes.count - Self.overlapBytes
+            newlines += carriedNewlines + Self.countNewlines(UnsafeRawBufferPointer(rebasing: bytes[..<end]))
+            beforeCarried = bytes[end - 1]
+            carried = Array(bytes[end...])
+        } else {
+            carried += bytes
+            let extra = carried.count - Self.overlapBytes
+            guard extra > 0 else { return }
+            newlines += carried[..<extra].reduce(0) { $1 == 0x0a ? $0 + 1 : $0 }
+            beforeCarried = carried[extra - 1]
+            carried.removeFirst(extra)
+        }
+    }
+
+    private static func countNewlines(_ bytes: UnsafeRawBufferPointer) -> Int {
+        var count = 0
+        for byte in bytes { count &+= byte == 0x0a ? 1 : 0 }
+        return count
+    }
+
+    /// Whether the name alone says that a file holds secrets: `.env*`.
     public static func isSecretName(_ path: String) -> Bool {
-        let name = path.split(separator: "/").last ?? ""
-        guard name == ".env" || name.hasPrefix(".env.") else { return false }
-        return ![".example", ".sample", ".template", ".dist"].contains { name.hasSuffix($0) }
+        let name = path.utf8.suffix(from: path.utf8.lastIndex(of: UInt8(ascii: "/")).map { path.utf8.index(after: $0) } ?? path.utf8.startIndex)
+        return name.starts(with: ".env".utf8)
     }
 
     public static func error(_ path: String, what: String, line: Int?) -> MeshError {

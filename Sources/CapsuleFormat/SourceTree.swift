@@ -1,7 +1,7 @@
-internal import Glibc
 public import MeshCore
 
-/// What a folder holds, in canonical order: the input of a pack. Nothing is followed, nothing is opened but folders.
+/// What a folder holds, in canonical order: the input of a pack. Nothing is followed, nothing is opened but folders and the
+/// two rule files.
 public struct SourceTree: Sendable {
     public struct Item: Sendable, Hashable {
         public enum Kind: Sendable, Hashable {
@@ -11,22 +11,24 @@ public struct SourceTree: Sendable {
         }
 
         public let path: String
+        /// 0644 or 0755 for a file, 0755 for a folder, 0777 for a link, whatever the umask was.
         public let mode: Int
         public let kind: Kind
-        /// What tells an unchanged file: nanoseconds since 1970 and the inode number.
+        /// What tells an unchanged file: times of its content and of its metadata in nanoseconds since 1970, and the inode number.
         public let modified: Int64
         public let changed: Int64
         public let inode: UInt64
     }
 
     public struct ScanOptions: Sendable {
-        /// Paths that may look like secrets, besides those in `.capsuleallow`.
-        public var allowSecrets: [String] = []
+        /// Paths that may look like secrets, besides those in `.capsuleallow`; in the same syntax.
+        public var allowSecrets: [String]
         /// The frozen list and `.capsuleignore`.
-        public var applyIgnoreRules = true
+        public var applyIgnoreRules: Bool
         /// The manifest at the root belongs in the capsule's root document.
-        public var skipRootManifest = true
-        public var scanSecrets = true
+        public var skipRootManifest: Bool
+        /// Names are looked at here; `scans` says whose content is to be looked at.
+        public var scanSecrets: Bool
 
         public init(allowSecrets: [String] = [], applyIgnoreRules: Bool = true, skipRootManifest: Bool = true, scanSecrets: Bool = true) {
             self.allowSecrets = allowSecrets
@@ -36,115 +38,29 @@ public struct SourceTree: Sendable {
         }
     }
 
+    /// Without a trailing slash.
     public let directory: String
     public let items: [Item]
-    private let allowed: [Glob]
-    private let scansSecrets: Bool
+    /// nil where no content is looked at.
+    private let allowed: AllowedSecrets?
 
     /// - Throws: `path_invalid`, `name_not_utf8`, `kind_refused` (devices, sockets, pipes), `link_escapes`, `secret_found` (by
-    ///   name), `tree_too_large`, and what reading the folder gives.
+    ///   name), `ignore_invalid`, `tree_too_large`, and what reading the folder gives. All name the path.
     public static func scan(_ directory: String, kind: TreeKind, options: ScanOptions) throws(MeshError) -> SourceTree {
-        var walk = Walk(directory: directory, kind: kind, options: options)
-        if options.applyIgnoreRules, Files.exists(directory + "/.capsuleignore") {
-            walk.rules = try IgnoreRules(Files.read(directory + "/.capsuleignore", bytesMax: 1 << 20))
-        }
-        var allowed = options.allowSecrets.map { Glob($0.hasPrefix("./") ? String($0.dropFirst(2)) : $0) }
-        if options.scanSecrets, Files.exists(directory + "/.capsuleallow") {
-            let text = String(decoding: try Files.read(directory + "/.capsuleallow", bytesMax: 1 << 20), as: UTF8.self)
-            allowed += text.split(separator: "\n").map { $0.hasSuffix("\r") ? $0.dropLast() : $0 }.filter { !$0.isEmpty && !$0.hasPrefix("#") }.map { Glob(String($0)) }
-        }
-        try walk.enter("", depth: 0)
-        let tree = SourceTree(directory: directory, items: walk.items, allowed: allowed, scansSecrets: options.scanSecrets)
-        for item in tree.items where SecretScanner.isSecretName(item.path) && tree.scans(item.path) {
+        var directory = directory
+        while directory.utf8.count > 1, directory.utf8.last == UInt8(ascii: "/") { directory.removeLast() }
+        let root = try SourceFolder(directory)
+        let text = options.scanSecrets ? try root.ruleFile(AllowedSecrets.fileName, at: AllowedSecrets.fileName) : nil
+        let allowed = options.scanSecrets ? try AllowedSecrets(file: text ?? [], paths: options.allowSecrets) : nil
+        var walk = SourceWalk(kind: kind, options: options)
+        let tree = SourceTree(directory: directory, items: try walk.items(of: root), allowed: allowed)
+        for item in tree.items {
+            guard case .file = item.kind, SecretScanner.isSecretName(item.path), tree.scans(item.path) else { continue }
             throw SecretScanner.error(item.path, what: "a file of secrets", line: nil)
         }
         return tree
     }
 
     /// Whether a file's content is to be looked through for secrets.
-    public func scans(_ path: String) -> Bool { scansSecrets && !allowed.contains { $0.matches(path) } }
-
-    private struct Walk {
-        let directory: String
-        let kind: TreeKind
-        let options: ScanOptions
-        var rules: IgnoreRules?
-        var items: [Item] = []
-
-        mutating func enter(_ path: String, depth: Int) throws(MeshError) {
-            let full = path.isEmpty ? directory : directory + "/" + path
-            for name in try names(full, path) {
-                let child = path.isEmpty ? name : path + "/" + name
-                if options.applyIgnoreRules, IgnoreRules.always.contains(name) { continue }
-                if options.skipRootManifest, child == "capsule.json" { continue }
-                try add(child, depth: depth)
-            }
-        }
-
-        private mutating func add(_ path: String, depth: Int) throws(MeshError) {
-            let full = directory + "/" + path
-            var info = stat()
-            guard lstat(full, &info) == 0 else { throw Files.failure("look at", full) }
-            let type = info.st_mode & S_IFMT
-            if let rules, rules.ignores(path, isDirectory: type == S_IFDIR) { return }
-            try TreePath.check(path)
-            guard items.count < Limits.treeEntriesMax else {
-                throw MeshError(.treeTooLarge, "\(directory) holds more than \(Limits.treeEntriesMax) files and folders", hint: "list what need not travel in .capsuleignore")
-            }
-            let itemKind: Item.Kind, mode: Int
-            switch type {
-            case S_IFREG:
-                guard info.st_size <= Limits.fileBytesMax else { throw MeshError(.treeTooLarge, "\(full) has \(info.st_size) bytes; at most \(Limits.fileBytesMax) are packed") }
-                itemKind = .file(size: Int64(info.st_size))
-                mode = info.st_mode & 0o111 != 0 ? TreeEntry.executableMode : TreeEntry.plainMode
-            case S_IFDIR: (itemKind, mode) = (.directory, TreeEntry.directoryMode)
-            case S_IFLNK:
-                let target = try target(of: full, path)
-                try TreePath.check(target: target, of: path, kind: kind)
-                (itemKind, mode) = (.link(target: target), TreeEntry.linkMode)
-            default:
-                throw MeshError(.kindRefused, "\(TreePath.printable(path)) is a device, socket or pipe", hint: "remove it, or list it in .capsuleignore")
-            }
-            items.append(Item(path: path, mode: mode, kind: itemKind, modified: Self.nanoseconds(info.st_mtim), changed: Self.nanoseconds(info.st_ctim), inode: UInt64(info.st_ino)))
-            if itemKind == .directory { try enter(path, depth: depth + 1) }
-        }
-
-        /// Raw names, checked to be UTF-8, in byte order.
-        private func names(_ full: String, _ path: String) throws(MeshError) -> [String] {
-            let descriptor = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (path.isEmpty ? 0 : O_NOFOLLOW))
-            guard descriptor >= 0 else { throw Files.failure("read the folder", full) }
-            guard let handle = fdopendir(descriptor) else {
-                close(descriptor)
-                throw Files.failure("read the folder", full)
-            }
-            defer { closedir(handle) }
-            var out: [String] = []
-            while let entry = readdir(handle) {
-                let raw = withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: UInt8.self, capacity: 256) { Array(UnsafeBufferPointer(start: $0, count: strnlen($0, 256))) } }
-                guard let name = String(validating: raw, as: UTF8.self) else {
-                    throw MeshError(.nameNotUTF8, "a name in \(TreePath.printable(path.isEmpty ? directory : path)) is not UTF-8: \(TreePath.printable(String(decoding: raw, as: UTF8.self)))", hint: "rename it; other machines could not spell it")
-                }
-                if name != ".", name != ".." { out.append(name) }
-            }
-            return out.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-        }
-
-        private func target(of full: String, _ path: String) throws(MeshError) -> String {
-            var buffer = [CChar](repeating: 0, count: Limits.pathBytesMax + 1)
-            let count = readlink(full, &buffer, buffer.count)
-            guard count >= 0 else { throw Files.failure("read the link", full) }
-            guard let target = String(validating: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) else {
-                throw MeshError(.nameNotUTF8, "the link \(TreePath.printable(path)) has a target that is not UTF-8", hint: "change the link")
-            }
-            return target
-        }
-
-        private static func nanoseconds(_ time: timespec) -> Int64 { Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec) }
-    }
-}
-
-private func strnlen(_ start: UnsafePointer<UInt8>, _ max: Int) -> Int {
-    var count = 0
-    while count < max, start[count] != 0 { count += 1 }
-    return count
+    public func scans(_ path: String) -> Bool { allowed.map { !$0.contains(path) } ?? false }
 }

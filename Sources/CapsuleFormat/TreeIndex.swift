@@ -1,91 +1,74 @@
 public import MeshCore
 
 /// All entries of a tree in canonical order: canonical JSON `{"entries":[{mode, path, sha256?, size?, target?, type}]}`.
+/// See docs/formats/tree.md.
 public struct TreeIndex: Sendable {
     public static let mediaType = "application/vnd.oursynth.capsule.index.v1+json"
 
     public let entries: [TreeEntry]
     public let kind: TreeKind
 
-    /// Checks order, parents, paths, modes and links: `index_invalid`, `path_invalid`, `link_escapes`.
+    /// - Throws: `index_invalid` for another order, a path that stands twice or lacks its folder, a mode or size that cannot
+    ///   be; `path_invalid`; `link_escapes`. All carry the entry's JSON Pointer but those about a link.
     public init(entries: [TreeEntry], kind: TreeKind) throws(MeshError) {
-        guard entries.count <= Limits.treeEntriesMax else { throw Self.invalid("it has \(entries.count) entries; at most \(Limits.treeEntriesMax) are read") }
-        var directories: Set<Substring> = []
+        guard entries.count <= Limits.treeEntriesMax else {
+            throw Self.invalid("it has \(entries.count) entries; at most \(Limits.treeEntriesMax) are read", nil)
+        }
+        var links = TreeLinks(kind: kind)
+        // The folders above the entry before, outermost first: in pre-order no other can be a parent.
+        var open: [String] = []
         var previous: String?
-        for entry in entries {
+        for (i, entry) in entries.enumerated() {
             let path = entry.path
-            try TreePath.check(path)
-            guard previous.map({ TreePath.precedes($0, path) }) ?? true else { throw Self.invalid("“\(path)” stands out of order or twice") }
-            if let parent = TreePath.parent(of: path), !directories.contains(parent) { throw Self.invalid("“\(path)” has no folder entry above it") }
-            guard path.utf8.count != 12 || !path.utf8.elementsEqual("capsule.json".utf8) || kind == .rootfs || entry.isDirectory else {
-                throw Self.invalid("capsule.json belongs in the root, not in the index")
+            if let problem = TreePath.problem(path) {
+                throw MeshError(.pathInvalid, "the path “\(TreePath.printable(path))” \(problem)", hint: Self.hint, pointer: Self.pointer(i))
             }
-            try Self.check(entry, kind)
-            if entry.isDirectory { directories.insert(path[...]) }
+            if let previous, !TreePath.precedes(previous, path) { throw Self.invalid("“\(TreePath.printable(path))” stands out of order or twice", i) }
+            while let folder = open.last, !TreePath.isBelow(path, folder) { open.removeLast() }
+            guard TreePath.parentLength(path) == open.last?.utf8.count else { throw Self.invalid("“\(TreePath.printable(path))” has no folder entry above it", i) }
+            if let problem = Self.problem(entry) { throw Self.invalid("“\(TreePath.printable(path))” \(problem)", i) }
+            switch entry.content {
+            case .file: break
+            case .directory: open.append(path)
+            case .link(let target): try links.add(target, at: path)
+            }
             previous = path
         }
+        try links.finish()
         self.entries = entries
         self.kind = kind
     }
 
-    private static func check(_ entry: TreeEntry, _ kind: TreeKind) throws(MeshError) {
-        let modeIsRight = switch entry.content {
-        case .file: entry.mode == TreeEntry.plainMode || entry.mode == TreeEntry.executableMode
-        case .directory: entry.mode == TreeEntry.directoryMode
-        case .link: entry.mode == TreeEntry.linkMode
+    private static func problem(_ entry: TreeEntry) -> String? {
+        let modes = switch entry.content {
+        case .file: (TreeEntry.plainMode, TreeEntry.executableMode)
+        case .directory: (TreeEntry.directoryMode, TreeEntry.directoryMode)
+        case .link: (TreeEntry.linkMode, TreeEntry.linkMode)
         }
-        guard modeIsRight else { throw invalid("“\(entry.path)” has the mode \(String(entry.mode, radix: 8))") }
-        switch entry.content {
-        case .file(let size, let sha256):
-            guard (0...Limits.fileBytesMax).contains(size) else { throw invalid("“\(entry.path)” has the size \(size)") }
-            guard size > 0 || sha256 == Digest.of([]) else { throw invalid("“\(entry.path)” is empty and has another digest than nothing") }
-        case .directory: break
-        case .link(let target): try TreePath.check(target: target, of: entry.path, kind: kind)
-        }
+        guard entry.mode == modes.0 || entry.mode == modes.1 else { return "has the mode \(entry.mode)" }
+        guard case .file(let size, let sha256) = entry.content else { return nil }
+        guard (0...Limits.fileBytesMax).contains(size) else { return "has the size \(size)" }
+        return (size == 0) == (sha256 == nothing) ? nil : "has a digest that its size cannot have"
     }
+
+    private static let nothing = Digest.of([])
 
     /// From the canonical JSON; any other bytes are refused.
+    ///
+    /// - Throws: as `init(entries:kind:)`.
     public init(parsing bytes: [UInt8], kind: TreeKind) throws(MeshError) {
-        var reader = try FieldReader(JSONValue.parseCanonical(bytes, bytesMax: Limits.indexBytesMax))
-        var entries: [TreeEntry] = []
-        for (i, item) in try reader.array("entries").enumerated() { entries.append(try Self.entry(item, i)) }
-        try reader.finish()
-        try self.init(entries: entries, kind: kind)
-    }
-
-    private static func entry(_ item: JSONValue, _ i: Int) throws(MeshError) -> TreeEntry {
-        var reader = try FieldReader(item, at: "/entries/\(i)")
-        let path = try reader.string("path"), mode = try reader.integer("mode"), type = try reader.string("type")
-        let content: TreeEntry.Content
-        switch type {
-        case "f":
-            guard let sha256 = Digest(hex: try reader.string("sha256")) else { throw reader.invalid("sha256", "not 64 lower-case hexadecimal digits") }
-            content = .file(size: Int64(try reader.integer("size")), sha256: sha256)
-        case "d": content = .directory
-        case "l": content = .link(target: try reader.string("target"))
-        default: throw reader.invalid("type", "must be f, d or l")
-        }
-        try reader.finish()
-        return TreeEntry(path: path, mode: mode, content: content)
+        guard bytes.count <= Limits.indexBytesMax else { throw Self.invalid("it has \(bytes.count) bytes; at most \(Limits.indexBytesMax) are read", nil) }
+        try self.init(entries: TreeIndexReader.entries(of: bytes), kind: kind)
     }
 
     public var bytes: [UInt8] {
-        var out = Array("{\"entries\":[".utf8)
-        out.reserveCapacity(entries.count * 180)
+        var out = TreeIndexText.opening
+        out.reserveCapacity(entries.count * 180 + 16)
         for (i, entry) in entries.enumerated() {
             if i > 0 { out.append(UInt8(ascii: ",")) }
-            out.append(contentsOf: "{\"mode\":\(entry.mode),\"path\":".utf8)
-            out.append(contentsOf: JSONValue.string(entry.path).canonicalBytes)
-            switch entry.content {
-            case .file(let size, let sha256): out.append(contentsOf: ",\"sha256\":\"\(sha256.hex)\",\"size\":\(size),\"type\":\"f\"}".utf8)
-            case .directory: out.append(contentsOf: ",\"type\":\"d\"}".utf8)
-            case .link(let target):
-                out.append(contentsOf: ",\"target\":".utf8)
-                out.append(contentsOf: JSONValue.string(target).canonicalBytes)
-                out.append(contentsOf: ",\"type\":\"l\"}".utf8)
-            }
+            TreeIndexText.write(entry, to: &out)
         }
-        out.append(contentsOf: "]}".utf8)
+        out += TreeIndexText.closing
         return out
     }
 
@@ -94,7 +77,20 @@ public struct TreeIndex: Sendable {
     /// The files' sizes together.
     public var byteCount: Int64 { entries.reduce(0) { if case .file(let size, _) = $1.content { $0 + size } else { $0 } } }
 
-    private static func invalid(_ why: String) -> MeshError {
-        MeshError(.indexInvalid, "the file index is not valid: \(why)", hint: "the capsule was damaged or written by a faulty program; fetch it again")
+    /// Where `path` is in `entries`; nil where it is not. By halving: a tree has millions of entries.
+    public func position(of path: String) -> Int? {
+        var low = 0, high = entries.count
+        while low < high {
+            let middle = (low + high) / 2
+            if TreePath.precedes(entries[middle].path, path) { low = middle + 1 } else { high = middle }
+        }
+        return low < entries.count && TreePath.same(entries[low].path, path) ? low : nil
+    }
+
+    static let hint = "the capsule was damaged or written by a faulty program; get it again"
+    static func pointer(_ entry: Int) -> String { "/entries/\(entry)" }
+
+    static func invalid(_ why: String, _ entry: Int?) -> MeshError {
+        MeshError(.indexInvalid, "the file index is not valid: \(why)", hint: hint, pointer: entry.map(pointer))
     }
 }

@@ -50,6 +50,8 @@ public struct UnverifiedCapsule: Sendable {
 
     /// The only way to a `VerifiedCapsule`: the root is the one that was meant, index and chunk list are the root's, and all
     /// three are well-formed and fit each other.
+    ///
+    /// - Throws: `capsule_mismatch`, `tree_mismatch`, `index_invalid`, `chunks_invalid`, and what is wrong with the manifest.
     public func verified(as expected: Digest?) throws(MeshError) -> VerifiedCapsule {
         let digest = Digest.of(root)
         guard expected == nil || expected == digest else { throw Self.mismatch("its root is \(digest), not \(expected?.description ?? "")") }
@@ -57,7 +59,19 @@ public struct UnverifiedCapsule: Sendable {
         guard Digest.of(index) == root.index else { throw Self.mismatch("its index is not the one its root names") }
         guard Digest.of(chunks) == root.chunks else { throw Self.mismatch("its chunk list is not the one its root names") }
         let index = try TreeIndex(parsing: self.index, kind: root.manifest.tree)
+        try Self.check(index, root.manifest)
         return VerifiedCapsule(digest: digest, root: root, tree: try VerifiedTree(checking: index, try ChunkList(parsing: chunks)))
+    }
+
+    /// What a capsule's index must and must not hold, beyond what every tree's does.
+    private static func check(_ index: TreeIndex, _ manifest: Manifest) throws(MeshError) {
+        if let place = index.position(of: "capsule.json") { throw TreeIndex.invalid("capsule.json belongs in the root, not in the index", place) }
+        guard !manifest.attestations.isEmpty else { return }
+        let here = Set(index.entries.compactMap { if case .file(_, let sha256) = $0.content { sha256 } else { nil } })
+        for (i, attestation) in manifest.attestations.enumerated() where !here.contains(attestation.sha256) {
+            throw MeshError(.treeMismatch, "no file of the capsule has the digest that /attestations/\(i) names",
+                            hint: "the capsule was written by a faulty program; ask its author for another one", pointer: "/attestations/\(i)/sha256")
+        }
     }
 
     private static func mismatch(_ why: String) -> MeshError {

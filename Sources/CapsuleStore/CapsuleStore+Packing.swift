@@ -29,10 +29,13 @@ extension CapsuleStore {
     ///
     /// - Throws: `manifest_missing` and what is wrong with the manifest; what `SourceTree.scan` refuses; `secret_found`;
     ///   `source_changed`; `attestation_missing`; `disk_full`.
-    public func pack(directory: String, options: PackOptions = PackOptions(), progress: StoreProgressSink? = nil) throws(MeshError) -> PackResult {
+    public func pack(directory: String, options: PackOptions = PackOptions(), progress: StoreProgressSink? = nil) throws(MeshError)
+        -> PackResult
+    {
         let directory = Files.absolute(directory)
         let manifest = try Self.manifest(in: directory, parents: options.parents)
-        let source = try SourceTree.scan(directory, kind: manifest.tree, options: SourceTree.ScanOptions(allowSecrets: options.allowSecrets))
+        let source = try SourceTree.scan(
+            directory, kind: manifest.tree, options: SourceTree.ScanOptions(allowSecrets: options.allowSecrets))
         return try inTurn { () throws(MeshError) in
             let ingest = try ChunkIngest(self)
             let (index, chunks) = try TreeIngest(source, kind: manifest.tree, ingest, progress).run()
@@ -41,7 +44,8 @@ extension CapsuleStore {
             let documents = try addDocuments(index, chunks, ingest)
             let root = CapsuleRoot(manifest: manifest, index: documents.index.digest, chunks: documents.chunks.digest)
             let rootBytes = root.bytes
-            let capsule = try UnverifiedCapsule(root: rootBytes, index: documents.index.bytes, chunks: documents.chunks.bytes).verified(as: nil)
+            let capsule = try UnverifiedCapsule(root: rootBytes, index: documents.index.bytes, chunks: documents.chunks.bytes).verified(
+                as: nil)
             _ = try ingest.add(blob: rootBytes)
             try ingest.finish()
             try list(capsule, origin: .packed)
@@ -72,9 +76,14 @@ extension CapsuleStore {
         let digest: Digest
     }
 
-    private func addDocuments(_ index: TreeIndex, _ chunks: ChunkList, _ ingest: ChunkIngest) throws(MeshError) -> (index: Document, chunks: Document) {
+    private func addDocuments(_ index: TreeIndex, _ chunks: ChunkList, _ ingest: ChunkIngest) throws(MeshError) -> (
+        index: Document, chunks: Document
+    ) {
         let indexBytes = index.bytes, chunkBytes = chunks.bytes
-        return (Document(bytes: indexBytes, digest: try ingest.add(blob: indexBytes)), Document(bytes: chunkBytes, digest: try ingest.add(blob: chunkBytes)))
+        return (
+            Document(bytes: indexBytes, digest: try ingest.add(blob: indexBytes)),
+            Document(bytes: chunkBytes, digest: try ingest.add(blob: chunkBytes))
+        )
     }
 
     /// The journal first: an index that is made again lists all that was ever reported.
@@ -86,11 +95,14 @@ extension CapsuleStore {
 
     private static func manifest(in directory: String, parents: [Digest]) throws(MeshError) -> Manifest {
         let path = directory + "/capsule.json"
-        guard Files.isDirectory(directory) else { throw Files.failure("read the folder", directory, Files.exists(directory) ? ENOTDIR : ENOENT) }
+        guard Files.isDirectory(directory) else {
+            throw Files.failure("read the folder", directory, Files.exists(directory) ? ENOTDIR : ENOENT)
+        }
         var info = stat()
         guard lstat(path, &info) == 0 else {
             guard errno == ENOENT else { throw Files.failure("read", path) }
-            throw MeshError(.manifestMissing, "\(directory) has no capsule.json", hint: "write one; docs/formats/manifest.md says what it holds")
+            throw MeshError(
+                .manifestMissing, "\(directory) has no capsule.json", hint: "write one; docs/formats/manifest.md says what it holds")
         }
         guard info.st_mode & S_IFMT == S_IFREG else {
             throw MeshError(.manifestMissing, "\(path) is not a plain file", hint: "put the manifest itself there")
@@ -110,8 +122,9 @@ extension CapsuleStore {
         var here: Set<Digest> = []
         for entry in index.entries { if case .file(_, let digest) = entry.content { here.insert(digest) } }
         for (i, attestation) in manifest.attestations.enumerated() where !here.contains(attestation.sha256) {
-            throw MeshError(.attestationMissing, "no file of the tree has the digest that /attestations/\(i) names",
-                            hint: "add the evidence file or correct its sha256", pointer: "/attestations/\(i)/sha256")
+            throw MeshError(
+                .attestationMissing, "no file of the tree has the digest that /attestations/\(i) names",
+                hint: "add the evidence file or correct its sha256", pointer: "/attestations/\(i)/sha256")
         }
     }
 }

@@ -18,7 +18,8 @@ extension CapsuleStore {
     /// - Throws: `file_not_found`, `file_too_large`, and as `read(chunk:)`.
     public func readFile(_ tree: VerifiedTree, path: String, bytesMax: Int) throws(MeshError) -> [UInt8] {
         guard let entry = tree.index.entries.firstIndex(where: { $0.path.utf8.elementsEqual(path.utf8) }),
-              case .file(let size, _) = tree.index.entries[entry].content else {
+            case .file(let size, _) = tree.index.entries[entry].content
+        else {
             throw MeshError(.fileNotFound, "the tree has no file “\(path)”", hint: "`capsule inspect` lists its files")
         }
         guard size <= Int64(bytesMax) else { throw MeshError(.fileTooLarge, "\(path) has \(size) bytes; at most \(bytesMax) are read") }
@@ -34,8 +35,10 @@ extension CapsuleStore {
     }
 
     /// Hands the verified bytes to `body`. `file` is named in errors.
-    func withChunk<T>(_ chunk: ChunkReference, at place: ChunkPlace?, of file: String?, _ reader: ChunkReader,
-                      _ body: (UnsafeRawBufferPointer) throws(MeshError) -> T) throws(MeshError) -> T {
+    func withChunk<T>(
+        _ chunk: ChunkReference, at place: ChunkPlace?, of file: String?, _ reader: ChunkReader,
+        _ body: (UnsafeRawBufferPointer) throws(MeshError) -> T
+    ) throws(MeshError) -> T {
         // Another length is another chunk's reference, whoever made it up: no reason to doubt the one that is here.
         guard let place, place.length == chunk.length else { throw Self.missing(chunk, file) }
         var outcome = try reader.read(chunk, at: place)
@@ -49,14 +52,16 @@ extension CapsuleStore {
         case .gone: throw Self.missing(chunk, file)
         case .damaged:
             setAside(chunk, place)
-            throw MeshError(.chunkCorrupt, "the chunk \(chunk.digest)\(file.map { " of \($0)" } ?? "") is damaged in the store",
-                            hint: "it was set aside in capsules/quarantine; pull, import or pack the capsule again to replace it")
+            throw MeshError(
+                .chunkCorrupt, "the chunk \(chunk.digest)\(file.map { " of \($0)" } ?? "") is damaged in the store",
+                hint: "it was set aside in capsules/quarantine; pull, import or pack the capsule again to replace it")
         }
     }
 
     private static func missing(_ chunk: ChunkReference, _ file: String?) -> MeshError {
-        MeshError(.chunkMissing, "the chunk \(chunk.digest)\(file.map { " of \($0)" } ?? "") is not in the store",
-                  hint: "pull, import or pack the capsule again")
+        MeshError(
+            .chunkMissing, "the chunk \(chunk.digest)\(file.map { " of \($0)" } ?? "") is not in the store",
+            hint: "pull, import or pack the capsule again")
     }
 
     /// The frame's bytes go to `quarantine/` for whoever wants to know what happened, as far as the disk allows.
@@ -65,7 +70,8 @@ extension CapsuleStore {
         guard let pack = try? index.packDigest(place.pack) else { return }
         let path = folders.quarantine + "/" + chunk.digest.hex + ".frame"
         guard !Files.exists(path), let file = try? OpenFile(reading: folders.packs + "/" + PackFiles.name(pack)),
-              let size = try? file.size(), place.start < size else { return }
+            let size = try? file.size(), place.start < size
+        else { return }
         let count = min(place.frameBytes, Int(size - place.start))
         if let bytes = try? file.read(count: count, at: place.start) { try? Files.writeDurably(bytes, to: path) }
     }
@@ -73,7 +79,8 @@ extension CapsuleStore {
     /// The root, index or chunk list with this digest, verified. `blob_not_found` when it is not here.
     public func blob(_ digest: Digest) throws(MeshError) -> [UInt8] {
         guard let pieces = try index.pieces(ofBlob: digest) else {
-            throw MeshError(.blobNotFound, "the document \(digest) is not in the store", hint: "pull or import the capsule that it belongs to")
+            throw MeshError(
+                .blobNotFound, "the document \(digest) is not in the store", hint: "pull or import the capsule that it belongs to")
         }
         var out: [UInt8] = []
         out.reserveCapacity(pieces.reduce(0) { $0 + $1.length })
@@ -83,7 +90,9 @@ extension CapsuleStore {
             try withChunk(piece, at: place, of: nil, reader) { bytes throws(MeshError) in out.append(contentsOf: bytes) }
         }
         guard Digest.of(out) == digest else {
-            throw MeshError(.chunkCorrupt, "the document \(digest) does not have its digest", hint: "pull, import or pack the capsule again to replace it")
+            throw MeshError(
+                .chunkCorrupt, "the document \(digest) does not have its digest",
+                hint: "pull, import or pack the capsule again to replace it")
         }
         return out
     }
@@ -121,13 +130,16 @@ extension CapsuleStore {
     }
 
     static func notFound(_ digest: Digest) -> MeshError {
-        MeshError(.capsuleNotFound, "the capsule \(digest) is not in the store", hint: "`capsule ls` lists those that are; `capsule pull` fetches one from the mesh")
+        MeshError(
+            .capsuleNotFound, "the capsule \(digest) is not in the store",
+            hint: "`capsule ls` lists those that are; `capsule pull` fetches one from the mesh")
     }
 
     /// A stored tree by the digest of its index: a build's output, or a capsule's files. `tree_not_found` when it is not here.
     public func tree(index digest: Digest) throws(MeshError) -> VerifiedTree {
         guard let (chunks, kind) = try index.tree(digest) else {
-            throw MeshError(.treeNotFound, "the tree \(digest) is not in the store", hint: "build the capsule that makes it, or pull it again")
+            throw MeshError(
+                .treeNotFound, "the tree \(digest) is not in the store", hint: "build the capsule that makes it, or pull it again")
         }
         return try VerifiedTree(checking: TreeIndex(parsing: blob(digest), kind: kind), ChunkList(parsing: blob(chunks)))
     }
@@ -135,7 +147,8 @@ extension CapsuleStore {
 
 extension CapsuleStore.StoredCapsule {
     init(_ capsule: VerifiedCapsule, origin: CapsuleStore.Origin, addedAt: Milliseconds) {
-        self.init(digest: capsule.digest, name: capsule.manifest.id.name, version: capsule.manifest.version, origin: origin,
-                  files: capsule.tree.index.fileCount, bytes: capsule.tree.index.byteCount, addedAt: addedAt)
+        self.init(
+            digest: capsule.digest, name: capsule.manifest.id.name, version: capsule.manifest.version, origin: origin,
+            files: capsule.tree.index.fileCount, bytes: capsule.tree.index.byteCount, addedAt: addedAt)
     }
 }

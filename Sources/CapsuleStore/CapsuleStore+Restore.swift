@@ -15,7 +15,9 @@ extension CapsuleStore {
     }
 
     @discardableResult
-    public func restore(_ tree: VerifiedTree, manifest: Manifest?, to directory: String, progress: StoreProgressSink?) throws(MeshError) -> (files: Int, bytes: Int64) {
+    public func restore(_ tree: VerifiedTree, manifest: Manifest?, to directory: String, progress: StoreProgressSink?) throws(MeshError)
+        -> (files: Int, bytes: Int64)
+    {
         let files = tree.index.fileCount, bytes = tree.index.byteCount
         let folder = try RestoreFolder(directory)
         do throws(MeshError) {
@@ -66,7 +68,8 @@ extension CapsuleStore {
             case .file(let size, _):
                 let file = try cursor.makeFile(entry.path)
                 for chunk in tree.fileChunks[i] {
-                    try withChunk(tree.chunks.chunks[chunk], at: places[chunk - range.lowerBound], of: entry.path, reader) { bytes throws(MeshError) in
+                    try withChunk(tree.chunks.chunks[chunk], at: places[chunk - range.lowerBound], of: entry.path, reader) {
+                        bytes throws(MeshError) in
                         try file.write(bytes)
                     }
                 }

@@ -26,22 +26,27 @@ extension CapsuleStore {
 
     /// Lists a capsule whose chunks are all here, after every byte of every file was checked.
     ///
-    /// - Throws: `capsule_mismatch` and what is wrong with its documents; `chunk_missing`; `chunk_corrupt`; `file_mismatch`.
+    /// - Throws: `capsule_mismatch` and what is wrong with its documents; `chunk_missing`; `chunk_corrupt`; `file_mismatch`;
+    ///   `chunks_invalid`.
     @discardableResult
     public func add(_ capsule: UnverifiedCapsule, expecting: Digest, origin: Origin) throws(MeshError) -> VerifiedCapsule {
         let verified = try capsule.verified(as: expecting)
         let missing = try missing(verified.tree.chunks.chunks)
         if let first = missing.first {
-            throw MeshError(.chunkMissing, "\(missing.count) chunks of \(expecting) are not here, the first is \(first.digest)", hint: "pull the capsule again; what is here is not fetched again")
+            throw MeshError(
+                .chunkMissing, "\(missing.count) chunks of \(expecting) are not here, the first is \(first.digest)",
+                hint: "pull the capsule again; what is here is not fetched again")
         }
-        try verifyContents(of: verified.tree)
+        try verifyContents(of: verified.tree, checksCuts: true)
         try inTurn { () throws(MeshError) in
             try addDocuments(verified, [], origin: origin, try ChunkIngest(self))
         }
         return verified
     }
 
-    private func addDocuments(_ capsule: VerifiedCapsule, _ referrers: [ReferrerDocument], origin: Origin, _ ingest: ChunkIngest) throws(MeshError) {
+    private func addDocuments(_ capsule: VerifiedCapsule, _ referrers: [ReferrerDocument], origin: Origin, _ ingest: ChunkIngest)
+        throws(MeshError)
+    {
         for bytes in [capsule.tree.index.bytes, capsule.tree.chunks.bytes, capsule.root.bytes] { _ = try ingest.add(blob: bytes) }
         try ingest.finish()
         try list(capsule, origin: origin)
@@ -85,10 +90,21 @@ extension CapsuleStore {
     /// Writes a capsule and what refers to it as one `.caps` file; `extraReferrers` travel with it without being stored.
     ///
     /// - Throws: `capsule_not_found`, `chunk_corrupt`, `chunk_missing`, and what keeps the file from being written. No file is left then.
-    public func exportCaps(_ digest: Digest, extraReferrers: [ReferrerDocument] = [], to path: String) throws(MeshError) {
+    public func exportCaps(
+        _ digest: Digest, extraReferrers: [ReferrerDocument] = [], to path: String,
+        progress: StoreProgressSink? = nil
+    ) throws(MeshError) {
         let capsule = try capsule(digest)
-        try CapsWriter.write(capsule, content: TreeContent(self, capsule.tree), referrers: try referrers(of: digest) + extraReferrers,
-                             codec: ZstdCodec(), to: path, progress: nil)
+        let files = capsule.tree.index.fileCount
+        var report: (@Sendable (Int64, Int64) -> Void)?
+        if let progress {
+            report = { done, total in
+                progress(StoreProgress(phase: "export", files: done == total ? files : 0, bytes: done, totalFiles: files, totalBytes: total))
+            }
+        }
+        try CapsWriter.write(
+            capsule, content: TreeContent(self, capsule.tree), referrers: try referrers(of: digest) + extraReferrers, codec: ZstdCodec(),
+            to: path, progress: report)
     }
 
     // MARK: What refers to a capsule
@@ -102,7 +118,9 @@ extension CapsuleStore {
         let known = try index.referrers(of: capsule)
         guard !known.contains(document) else { return }
         guard known.count < Limits.referrersPerCapsuleMax else {
-            throw MeshError(.referrersTooMany, "\(known.count) documents refer to \(capsule); no more are kept", hint: "export what matters and remove the capsule")
+            throw MeshError(
+                .referrersTooMany, "\(known.count) documents refer to \(capsule); no more are kept",
+                hint: "export what matters and remove the capsule")
         }
         try journal.append(.referrer(document, capsule: capsule))
         try index.add(document, to: capsule)

@@ -73,7 +73,10 @@ final class ChunkIngest {
         var pieces: [ChunkReference] = []
         var start = 0
         for length in lengths {
-            pieces.append(ChunkReference(digest: bytes.withUnsafeBytes { Digest.of(UnsafeRawBufferPointer(rebasing: $0[start..<start + length])) }, length: length))
+            pieces.append(
+                ChunkReference(
+                    digest: bytes.withUnsafeBytes { Digest.of(UnsafeRawBufferPointer(rebasing: $0[start..<start + length])) },
+                    length: length))
             start += length
         }
         start = 0

@@ -45,7 +45,9 @@ struct MadeFrame: Sendable {
             }
             size = RawFrame.write(content, into: frame.bytes)
         }
-        throw MeshError(.frameInvalid, "compressed content does not come back as it was", hint: "this machine's memory or zstd library is faulty; check both")
+        throw MeshError(
+            .frameInvalid, "compressed content does not come back as it was",
+            hint: "this machine's memory or zstd library is faulty; check both")
     }
 
     /// zstd's default: what the sizes and times of docs/performance.md were measured with.

@@ -42,7 +42,9 @@ final class PackFiles: Sendable {
             throw error
         }
         state.withLock { state in
-            if state.open.count >= Limits.packsOpenMax, let oldest = state.open.min(by: { $0.value.used < $1.value.used }) { state.open[oldest.key] = nil }
+            if state.open.count >= Limits.packsOpenMax, let oldest = state.open.min(by: { $0.value.used < $1.value.used }) {
+                state.open[oldest.key] = nil
+            }
             state.open[id] = (pack, state.clock)
         }
         return pack
@@ -50,7 +52,7 @@ final class PackFiles: Sendable {
 }
 
 /// Reads and verifies chunks. One thread uses one; the frames read last are kept, since neighbours in a file are neighbours in a frame.
-final class ChunkReader: @unchecked Sendable { // proof: whoever took it from ReaderPool alone uses it until it is given back
+final class ChunkReader: @unchecked Sendable {  // proof: whoever took it from ReaderPool alone uses it until it is given back
     private struct Slot {
         var pack: Int64 = -1
         var start: Int64 = 0
@@ -102,7 +104,9 @@ final class ChunkReader: @unchecked Sendable { // proof: whoever took it from Re
         guard place.frameBytes > 0, place.frameBytes <= frame.bytes.count else { return nil }
         var filled = 0
         while filled < place.frameBytes {
-            let got = pread(pack.file.descriptor, frame.bytes.baseAddress.map { $0 + filled }, place.frameBytes - filled, off_t(place.start) + off_t(filled))
+            let got = pread(
+                pack.file.descriptor, frame.bytes.baseAddress.map { $0 + filled }, place.frameBytes - filled,
+                off_t(place.start) + off_t(filled))
             if got < 0, errno == EINTR { continue }
             guard got >= 0 else { throw Files.failure("read", pack.file.path) }
             if got == 0 { return nil }

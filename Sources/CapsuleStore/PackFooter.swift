@@ -1,5 +1,5 @@
-internal import Glibc
 package import CapsuleFormat
+internal import Glibc
 package import MeshCore
 
 /// The table at the end of a pack: its frames, which chunk lies where in them, and which blobs the chunks make up.
@@ -84,7 +84,9 @@ package struct PackFooter: Sendable, Hashable {
         let file = try OpenFile(reading: path)
         let size = try file.size()
         func invalid(_ why: String) -> MeshError { Self.invalid(path, why) }
-        guard size >= Int64(frameHeaderBytes + headerBytes + endBytes), size <= Int64(Limits.packBytesMax) else { throw invalid("it has \(size) bytes") }
+        guard size >= Int64(frameHeaderBytes + headerBytes + endBytes), size <= Int64(Limits.packBytesMax) else {
+            throw invalid("it has \(size) bytes")
+        }
         let end = try file.read(count: endBytes, at: size - Int64(endBytes))
         let length = Int(end.word(at: 0))
         guard length >= headerBytes, length <= Limits.packFooterBytesMax, Int64(length + frameHeaderBytes + endBytes) <= size else {
@@ -92,7 +94,9 @@ package struct PackFooter: Sendable, Hashable {
         }
         let start = size - Int64(length + frameHeaderBytes + endBytes)
         let bytes = try file.read(count: frameHeaderBytes + length, at: start)
-        guard bytes.word(at: 0) == skippableMagic, Int(bytes.word(at: 4)) == length + endBytes else { throw invalid("it does not end with a footer") }
+        guard bytes.word(at: 0) == skippableMagic, Int(bytes.word(at: 4)) == length + endBytes else {
+            throw invalid("it does not end with a footer")
+        }
         let body = Array(bytes[frameHeaderBytes...])
         guard Digest(bytes: end[4...]) == Digest.of(body) else { throw invalid("the checksum of its footer is wrong") }
         return try PackFooter(body: body, framesBytes: start, path)
@@ -106,7 +110,9 @@ package struct PackFooter: Sendable, Hashable {
         var position: Int64 = 0
         for _ in 0..<frameCount {
             let frame = Frame(bytes: try reader.word(), contentBytes: try reader.word())
-            guard frame.bytes > 0, frame.contentBytes > 0, frame.contentBytes <= Limits.packFrameContentBytesMax else { throw Self.invalid(path, "a frame has an impossible size") }
+            guard frame.bytes > 0, frame.contentBytes > 0, frame.contentBytes <= Limits.packFrameContentBytesMax else {
+                throw Self.invalid(path, "a frame has an impossible size")
+            }
             position += Int64(frame.bytes)
             frames.append(frame)
         }
@@ -116,7 +122,8 @@ package struct PackFooter: Sendable, Hashable {
             let chunk = Chunk(digest: try reader.digest(), frame: try reader.word(), place: try reader.word(), length: try reader.word())
             if frame < frames.count, place == frames[frame].contentBytes { (frame, place) = (frame + 1, 0) }
             guard frame < frames.count, chunk.frame == frame, chunk.place == place, chunk.length > 0, chunk.length <= Limits.chunkBytesMax,
-                  place + chunk.length <= frames[frame].contentBytes else { throw Self.invalid(path, "its chunks do not fill its frames") }
+                place + chunk.length <= frames[frame].contentBytes
+            else { throw Self.invalid(path, "its chunks do not fill its frames") }
             place += chunk.length
             chunks.append(chunk)
         }
@@ -141,7 +148,8 @@ package struct PackFooter: Sendable, Hashable {
     }
 
     static func invalid(_ path: String, _ why: String) -> MeshError {
-        MeshError(.packInvalid, "\(path) is not a pack: \(why)", hint: "it was damaged; what it held can be packed, imported or pulled again")
+        MeshError(
+            .packInvalid, "\(path) is not a pack: \(why)", hint: "it was damaged; what it held can be packed, imported or pulled again")
     }
 
     /// Every count is held against the bytes that are left before it is believed.
@@ -176,7 +184,9 @@ package struct PackFooter: Sendable, Hashable {
 
         mutating func count(_ entryBytes: Int) throws(MeshError) -> Int {
             let count = try word()
-            guard count <= (bytes.count - position) / entryBytes else { throw PackFooter.invalid(path, "its footer claims more than it holds") }
+            guard count <= (bytes.count - position) / entryBytes else {
+                throw PackFooter.invalid(path, "its footer claims more than it holds")
+            }
             return count
         }
     }

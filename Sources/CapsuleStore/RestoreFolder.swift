@@ -22,7 +22,7 @@ final class RestoreFolder: Sendable {
         let parent = Files.parent(of: target), name = String(target.dropFirst(parent == "/" ? 1 : parent.utf8.count + 1))
         made = Self.missing(parent)
         try Files.makeDirectory(parent)
-        let prefix = ".\(name.prefix(100)).unpack-"
+        let prefix = ".\(name.utf8.count <= 100 ? name : Digest.of(Array(name.utf8)).hex).unpack-"
         FolderLock.removeAbandoned(in: parent, prefix: prefix)
         temporary = "\(parent == "/" ? "" : parent)/\(prefix)\(getpid())-\(UInt64.random(in: 0 ... .max))"
         guard mkdir(temporary, 0o700) == 0 else {
@@ -56,7 +56,8 @@ final class RestoreFolder: Sendable {
             let number = errno
             if number == ENOTEMPTY || number == EEXIST { throw Self.notEmpty(target) }
             if number == EBUSY {
-                throw MeshError(.folderNotEmpty, "\(target) is a mount point or in use and cannot be replaced", hint: "name a new folder inside it")
+                throw MeshError(
+                    .folderNotEmpty, "\(target) is a mount point or in use and cannot be replaced", hint: "name a new folder inside it")
             }
             throw Files.failure("rename \(temporary) to", target, number)
         }
@@ -170,8 +171,9 @@ struct FolderCursor: ~Copyable {
 
     private static func failure(_ path: String) -> MeshError {
         guard errno == EEXIST else { return Files.failure("create", path) }
-        return MeshError(.alreadyExists, "“\(path)” exists already: this file system does not tell two names of the capsule apart",
-                         hint: "unpack on a file system that keeps upper and lower case apart")
+        return MeshError(
+            .alreadyExists, "“\(path)” exists already: this file system does not tell two names of the capsule apart",
+            hint: "unpack on a file system that keeps upper and lower case apart")
     }
 }
 

@@ -71,7 +71,10 @@ extension RootJournal.Record {
         case .tree(let index, let chunks, let kind):
             ["type": "tree", "index": JSONValue(index), "chunks": JSONValue(chunks), "kind": .string(kind.rawValue)]
         case .referrer(let document, let capsule):
-            ["type": "referrer", "capsule": JSONValue(capsule), "artifactType": .string(document.artifactType), "envelope": .string(Base64.encode(document.bytes))]
+            [
+                "type": "referrer", "capsule": JSONValue(capsule), "artifactType": .string(document.artifactType),
+                "envelope": .string(Base64.encode(document.bytes)),
+            ]
         }
     }
 
@@ -79,14 +82,17 @@ extension RootJournal.Record {
         var reader = try FieldReader(json)
         switch try reader.string("type") {
         case "capsule":
-            guard let origin = CapsuleStore.Origin(rawValue: try reader.string("origin")) else { throw reader.invalid("origin", "not an origin") }
+            guard let origin = CapsuleStore.Origin(rawValue: try reader.string("origin")) else {
+                throw reader.invalid("origin", "not an origin")
+            }
             self = .capsule(try reader.digest("capsule"), origin: origin, at: Int64(try reader.integer("at")))
         case "tree":
             guard let kind = TreeKind(rawValue: try reader.string("kind")) else { throw reader.invalid("kind", "not a kind of tree") }
             self = .tree(index: try reader.digest("index"), chunks: try reader.digest("chunks"), kind: kind)
         case "referrer":
             guard let bytes = Base64.decode(try reader.string("envelope")) else { throw reader.invalid("envelope", "not base64") }
-            self = .referrer(ReferrerDocument(bytes: bytes, artifactType: try reader.string("artifactType")), capsule: try reader.digest("capsule"))
+            self = .referrer(
+                ReferrerDocument(bytes: bytes, artifactType: try reader.string("artifactType")), capsule: try reader.digest("capsule"))
         default: throw reader.invalid("type", "not known")
         }
     }

@@ -23,7 +23,8 @@ struct CutContent: Sendable {
     mutating func cut(_ start: Int, _ end: Int, isLast: Bool) -> Int {
         var position = start
         while position < end, isLast || end - position >= Limits.chunkBytesMax {
-            let length = Chunker.nextLength(in: UnsafeRawBufferPointer(rebasing: buffer.bytes[position..<min(end, position + Limits.chunkBytesMax)]))
+            let length = Chunker.nextLength(
+                in: UnsafeRawBufferPointer(rebasing: buffer.bytes[position..<min(end, position + Limits.chunkBytesMax)]))
             let digest = Digest.of(UnsafeRawBufferPointer(rebasing: buffer.bytes[position..<position + length]))
             pieces.append(Piece(digest: digest, start: position, length: length))
             position += length
@@ -93,9 +94,11 @@ struct SourceReader: Sendable {
         let bytes = UnsafeMutableRawBufferPointer(rebasing: content.buffer.bytes[position..<position + size])
         try file.fill(bytes, at: 0)
         try file.requireUnchanged()
-        if tree.scans(item.path), SourceFile.isText(UnsafeRawBufferPointer(bytes)) {
+        if tree.scans(item.path) {
             var scanner = SecretScanner()
-            if let found = scanner.scan(UnsafeRawBufferPointer(bytes), isLast: true) { throw SecretScanner.error(item.path, what: found.what, line: found.line) }
+            if let found = scanner.scan(UnsafeRawBufferPointer(bytes), isLast: true) {
+                throw SecretScanner.error(item.path, what: found.what, line: found.line)
+            }
         }
         let before = content.pieces.count
         _ = content.cut(position, position + size, isLast: true)
@@ -145,22 +148,18 @@ struct SourceFile: ~Copyable {
         guard fstat(descriptor, &info) == 0 else { throw Files.failure("look at", path) }
         func nanoseconds(_ time: timespec) -> Int64 { Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec) }
         guard info.st_mode & S_IFMT == S_IFREG, item.kind == .file(size: Int64(info.st_size)), UInt64(info.st_ino) == item.inode,
-              nanoseconds(info.st_mtim) == item.modified, nanoseconds(info.st_ctim) == item.changed else { throw changed() }
+            nanoseconds(info.st_mtim) == item.modified, nanoseconds(info.st_ctim) == item.changed
+        else { throw changed() }
     }
 
     private func changed() -> MeshError {
-        MeshError(.sourceChanged, "\(path) changed while it was read", hint: "stop what writes to the folder and run the same command again")
-    }
-
-    /// A zero byte near the start says that it is none; the scanner looks for secrets in text only.
-    static func isText(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard let start = bytes.baseAddress else { return false }
-        return memchr(start, 0, min(8192, bytes.count)) == nil
+        MeshError(
+            .sourceChanged, "\(path) changed while it was read", hint: "stop what writes to the folder and run the same command again")
     }
 }
 
 /// A file that is read in several shares, one after the other.
-final class LargeFile: @unchecked Sendable { // proof: a part is read only when the one before it has been handed on, see TreeIngest
+final class LargeFile: @unchecked Sendable {  // proof: a part is read only when the one before it has been handed on, see TreeIngest
     private let item: SourceTree.Item
     private let path: String
     private let size: Int64
@@ -190,8 +189,9 @@ final class LargeFile: @unchecked Sendable { // proof: a part is read only when 
         let end = carried + count, isLast = offset + Int64(count) == size
         let new = UnsafeMutableRawBufferPointer(rebasing: content.buffer.bytes[carried..<end])
         try source.file.fill(new, at: offset)
-        if offset == 0, !SourceFile.isText(UnsafeRawBufferPointer(new)) { scanner = nil }
-        if let found = scanner?.scan(UnsafeRawBufferPointer(new), isLast: isLast) { throw SecretScanner.error(item.path, what: found.what, line: found.line) }
+        if let found = scanner?.scan(UnsafeRawBufferPointer(new), isLast: isLast) {
+            throw SecretScanner.error(item.path, what: found.what, line: found.line)
+        }
         hasher.update(UnsafeRawBufferPointer(new))
         offset += Int64(count)
         let uncut = content.cut(0, end, isLast: isLast)

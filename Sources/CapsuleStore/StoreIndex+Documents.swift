@@ -7,11 +7,15 @@ extension StoreIndex {
     /// Lists a capsule and its tree. One that was packed here stays so whoever brings it again.
     func list(_ capsule: CapsuleStore.StoredCapsule, root: CapsuleRoot) throws(MeshError) {
         try write { db in
-            try db.execute(sql: """
-                INSERT INTO capsules VALUES (?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (digest) DO UPDATE SET origin = excluded.origin WHERE excluded.origin = 'packed'
-                """, arguments: [capsule.digest.hex, capsule.name.description, capsule.version.description, capsule.origin.rawValue,
-                                 capsule.files, capsule.bytes, capsule.addedAt])
+            try db.execute(
+                sql: """
+                    INSERT INTO capsules VALUES (?, ?, ?, ?, ?, ?, ?)
+                    ON CONFLICT (digest) DO UPDATE SET origin = excluded.origin WHERE excluded.origin = 'packed'
+                    """,
+                arguments: [
+                    capsule.digest.hex, capsule.name.description, capsule.version.description, capsule.origin.rawValue,
+                    capsule.files, capsule.bytes, capsule.addedAt,
+                ])
             try Self.insertTree(db, index: root.index, chunks: root.chunks, kind: root.manifest.tree)
         }
     }
@@ -22,15 +26,17 @@ extension StoreIndex {
 
     /// The same index in both kinds is kept as the stricter one.
     private static func insertTree(_ db: Database, index: Digest, chunks: Digest, kind: TreeKind) throws {
-        try db.execute(sql: """
-            INSERT INTO trees VALUES (?, ?, ?) ON CONFLICT (tree) DO UPDATE SET kind = excluded.kind WHERE excluded.kind = 'app'
-            """, arguments: [index.hex, chunks.hex, kind.rawValue])
+        try db.execute(
+            sql: """
+                INSERT INTO trees VALUES (?, ?, ?) ON CONFLICT (tree) DO UPDATE SET kind = excluded.kind WHERE excluded.kind = 'app'
+                """, arguments: [index.hex, chunks.hex, kind.rawValue])
     }
 
     func tree(_ index: Digest) throws(MeshError) -> (chunks: Digest, kind: TreeKind)? {
         try read { db in
             guard let row = try Row.fetchOne(db, sql: "SELECT chunks, kind FROM trees WHERE tree = ?", arguments: [index.hex]),
-                  let chunks = Digest(hex: row[0] as String), let kind = TreeKind(rawValue: row[1]) else { return nil }
+                let chunks = Digest(hex: row[0] as String), let kind = TreeKind(rawValue: row[1])
+            else { return nil }
             return (chunks, kind)
         }
     }
@@ -42,31 +48,41 @@ extension StoreIndex {
     /// By name, then the order in which they came.
     func capsules() throws(MeshError) -> [CapsuleStore.StoredCapsule] {
         let rows = try read { db in
-            try Row.fetchAll(db, sql: "SELECT digest, name, version, origin, files, bytes, added FROM capsules ORDER BY name, added, digest").map { row in
-                (digest: row[0] as String, name: row[1] as String, version: row[2] as String, origin: row[3] as String,
-                 files: row[4] as Int, bytes: row[5] as Int64, added: row[6] as Int64)
+            try Row.fetchAll(
+                db, sql: "SELECT digest, name, version, origin, files, bytes, added FROM capsules ORDER BY name, added, digest"
+            ).map { row in
+                (
+                    digest: row[0] as String, name: row[1] as String, version: row[2] as String, origin: row[3] as String,
+                    files: row[4] as Int, bytes: row[5] as Int64, added: row[6] as Int64
+                )
             }
         }
         var out: [CapsuleStore.StoredCapsule] = []
         for row in rows {
             guard let digest = Digest(hex: row.digest), let origin = CapsuleStore.Origin(rawValue: row.origin) else { continue }
-            out.append(CapsuleStore.StoredCapsule(digest: digest, name: try CapsuleName(parsing: row.name), version: try SemanticVersion(parsing: row.version),
-                                                  origin: origin, files: row.files, bytes: row.bytes, addedAt: row.added))
+            out.append(
+                CapsuleStore.StoredCapsule(
+                    digest: digest, name: try CapsuleName(parsing: row.name), version: try SemanticVersion(parsing: row.version),
+                    origin: origin, files: row.files, bytes: row.bytes, addedAt: row.added))
         }
         return out
     }
 
     func capsules(withPrefix hex: String) throws(MeshError) -> [Digest] {
         try read { db in
-            try String.fetchAll(db, sql: "SELECT digest FROM capsules WHERE substr(digest, 1, ?) = ? ORDER BY digest", arguments: [hex.utf8.count, hex])
-                .compactMap { Digest(hex: $0) }
+            try String.fetchAll(
+                db, sql: "SELECT digest FROM capsules WHERE substr(digest, 1, ?) = ? ORDER BY digest", arguments: [hex.utf8.count, hex]
+            )
+            .compactMap { Digest(hex: $0) }
         }
     }
 
     /// Ordered by the documents' digests.
     func referrers(of capsule: Digest) throws(MeshError) -> [ReferrerDocument] {
         try read { db in
-            try Row.fetchAll(db, sql: "SELECT type, envelope FROM referrers WHERE capsule = ? ORDER BY digest, type", arguments: [capsule.hex]).map { row in
+            try Row.fetchAll(
+                db, sql: "SELECT type, envelope FROM referrers WHERE capsule = ? ORDER BY digest, type", arguments: [capsule.hex]
+            ).map { row in
                 ReferrerDocument(bytes: Array((row[1] as String).utf8), artifactType: row[0])
             }
         }
@@ -75,8 +91,11 @@ extension StoreIndex {
     /// An envelope is JSON, so its bytes are a text.
     func add(_ document: ReferrerDocument, to capsule: Digest) throws(MeshError) {
         try write { db in
-            try db.execute(sql: "INSERT OR IGNORE INTO referrers VALUES (?, ?, ?, ?)",
-                           arguments: [capsule.hex, Digest.of(document.bytes).hex, document.artifactType, String(decoding: document.bytes, as: UTF8.self)])
+            try db.execute(
+                sql: "INSERT OR IGNORE INTO referrers VALUES (?, ?, ?, ?)",
+                arguments: [
+                    capsule.hex, Digest.of(document.bytes).hex, document.artifactType, String(decoding: document.bytes, as: UTF8.self),
+                ])
         }
     }
 }

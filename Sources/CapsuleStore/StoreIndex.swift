@@ -33,7 +33,8 @@ final class StoreIndex: Sendable {
             try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
             let found = try pool.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
             guard found <= Self.version else {
-                throw MeshError(.storeTooNew, "\(path) was written by a newer version of this program", hint: "use that version with this home")
+                throw MeshError(
+                    .storeTooNew, "\(path) was written by a newer version of this program", hint: "use that version with this home")
             }
             isNew = found == 0
             if isNew { try pool.write(Self.create) }
@@ -44,22 +45,23 @@ final class StoreIndex: Sendable {
 
     /// Digests of chunks are four integers: a quarter of the key comparisons' work, and no copying of blobs.
     private static func create(_ db: Database) throws {
-        try db.execute(sql: """
-            CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL);
-            CREATE TABLE IF NOT EXISTS chunks (
-                a INTEGER NOT NULL, b INTEGER NOT NULL, c INTEGER NOT NULL, d INTEGER NOT NULL,
-                pack INTEGER NOT NULL, start INTEGER NOT NULL, frame INTEGER NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL,
-                PRIMARY KEY (a, b, c, d)) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS damaged (chunk TEXT PRIMARY KEY, pack TEXT NOT NULL, start INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS pieces (blob TEXT NOT NULL, position INTEGER NOT NULL, digest TEXT NOT NULL, length INTEGER NOT NULL,
-                PRIMARY KEY (blob, position)) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS capsules (digest TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, origin TEXT NOT NULL,
-                files INTEGER NOT NULL, bytes INTEGER NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS trees (tree TEXT PRIMARY KEY, chunks TEXT NOT NULL, kind TEXT NOT NULL) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS referrers (capsule TEXT NOT NULL, digest TEXT NOT NULL, type TEXT NOT NULL, envelope TEXT NOT NULL,
-                PRIMARY KEY (capsule, digest, type)) WITHOUT ROWID;
-            """)
+        try db.execute(
+            sql: """
+                CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL);
+                CREATE TABLE IF NOT EXISTS chunks (
+                    a INTEGER NOT NULL, b INTEGER NOT NULL, c INTEGER NOT NULL, d INTEGER NOT NULL,
+                    pack INTEGER NOT NULL, start INTEGER NOT NULL, frame INTEGER NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL,
+                    PRIMARY KEY (a, b, c, d)) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS damaged (chunk TEXT PRIMARY KEY, pack TEXT NOT NULL, start INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS pieces (blob TEXT NOT NULL, position INTEGER NOT NULL, digest TEXT NOT NULL, length INTEGER NOT NULL,
+                    PRIMARY KEY (blob, position)) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS capsules (digest TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, origin TEXT NOT NULL,
+                    files INTEGER NOT NULL, bytes INTEGER NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS trees (tree TEXT PRIMARY KEY, chunks TEXT NOT NULL, kind TEXT NOT NULL) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS referrers (capsule TEXT NOT NULL, digest TEXT NOT NULL, type TEXT NOT NULL, envelope TEXT NOT NULL,
+                    PRIMARY KEY (capsule, digest, type)) WITHOUT ROWID;
+                """)
     }
 
     /// It holds all that packs and journal hold. Until this was said, opening begins anew.
@@ -78,15 +80,25 @@ final class StoreIndex: Sendable {
 
     private static func error(_ error: any Error, _ path: String) -> MeshError {
         if let error = error as? MeshError { return error }
-        guard let error = error as? DatabaseError else { return MeshError(.inputOutput, "cannot use \(path)", hint: "check the disk (dmesg) and try again", cause: error) }
+        guard let error = error as? DatabaseError else {
+            return MeshError(.inputOutput, "cannot use \(path)", hint: "check the disk (dmesg) and try again", cause: error)
+        }
         let message = "cannot use \(path): \(error.message ?? "SQLite error \(error.resultCode.rawValue)")"
         switch error.resultCode {
-        case .SQLITE_FULL: return MeshError(.diskFull, message, hint: "free some space and run the same command again; nothing was half-written", cause: error)
-        case .SQLITE_READONLY: return MeshError(.readOnly, message, hint: "the file system is mounted read-only; use another folder or --home", cause: error)
-        case .SQLITE_CANTOPEN, .SQLITE_PERM: return MeshError(.notPermitted, message, hint: "check the owner and mode of the file and its folder", cause: error)
-        case .SQLITE_BUSY, .SQLITE_LOCKED: return MeshError(.storeBusy, message, hint: "another process writes to this store; try again when it is done", cause: error)
+        case .SQLITE_FULL:
+            return MeshError(
+                .diskFull, message, hint: "free some space and run the same command again; nothing was half-written", cause: error)
+        case .SQLITE_READONLY:
+            return MeshError(.readOnly, message, hint: "the file system is mounted read-only; use another folder or --home", cause: error)
+        case .SQLITE_CANTOPEN, .SQLITE_PERM:
+            return MeshError(.notPermitted, message, hint: "check the owner and mode of the file and its folder", cause: error)
+        case .SQLITE_BUSY, .SQLITE_LOCKED:
+            return MeshError(.storeBusy, message, hint: "another process writes to this store; try again when it is done", cause: error)
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
-            return MeshError(.storeIndexDamaged, message, hint: "move index.sqlite, index.sqlite-wal and index.sqlite-shm away; the index is then made again from the packs", cause: error)
+            return MeshError(
+                .storeIndexDamaged, message,
+                hint: "move index.sqlite, index.sqlite-wal and index.sqlite-shm away; the index is then made again from the packs",
+                cause: error)
         default: return MeshError(.inputOutput, message, hint: "check the disk (dmesg) and try again", cause: error)
         }
     }
@@ -119,7 +131,8 @@ extension StoreIndex {
     func places(_ digests: some Collection<Digest>) throws(MeshError) -> [ChunkPlace?] {
         if digests.isEmpty { return [] }
         return try read { db in
-            let statement = try db.cachedStatement(sql: "SELECT pack, start, frame, place, length FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ?")
+            let statement = try db.cachedStatement(
+                sql: "SELECT pack, start, frame, place, length FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ?")
             var out: [ChunkPlace?] = []
             out.reserveCapacity(digests.count)
             for digest in digests {
@@ -146,9 +159,11 @@ extension StoreIndex {
             guard let pack = try Int64.fetchOne(db, sql: "SELECT id FROM packs WHERE digest = ?", arguments: [digest.hex]) else { return }
             let insert = try db.cachedStatement(sql: "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
             for chunk in chunks {
-                insert.setUncheckedArguments(StatementArguments(Self.key(chunk.digest) + [
-                    pack, starts[chunk.frame], Int64(footer.frames[chunk.frame].bytes), Int64(chunk.place), Int64(chunk.length),
-                ]))
+                insert.setUncheckedArguments(
+                    StatementArguments(
+                        Self.key(chunk.digest) + [
+                            pack, starts[chunk.frame], Int64(footer.frames[chunk.frame].bytes), Int64(chunk.place), Int64(chunk.length),
+                        ]))
                 try insert.execute()
             }
             let piece = try db.cachedStatement(sql: "INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?)")
@@ -168,16 +183,20 @@ extension StoreIndex {
         try write { db in
             let pack = try String.fetchOne(db, sql: "SELECT digest FROM packs WHERE id = ?", arguments: [place.pack]) ?? ""
             try db.execute(sql: "INSERT OR REPLACE INTO damaged VALUES (?, ?, ?, ?)", arguments: [chunk.hex, pack, place.start, time])
-            try db.execute(sql: "DELETE FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ? AND pack = ? AND start = ?",
-                           arguments: StatementArguments(key + [place.pack, place.start]))
+            try db.execute(
+                sql: "DELETE FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ? AND pack = ? AND start = ?",
+                arguments: StatementArguments(key + [place.pack, place.start]))
         }
     }
 
     /// The pieces of a blob in order; nil for one that is not here.
     func pieces(ofBlob digest: Digest) throws(MeshError) -> [ChunkReference]? {
         try read { db in
-            guard try Int64.fetchOne(db, sql: "SELECT bytes FROM blobs WHERE digest = ?", arguments: [digest.hex]) != nil else { return nil }
-            let rows = try Row.fetchAll(db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
+            guard try Int64.fetchOne(db, sql: "SELECT bytes FROM blobs WHERE digest = ?", arguments: [digest.hex]) != nil else {
+                return nil
+            }
+            let rows = try Row.fetchAll(
+                db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
             return rows.compactMap { row in Digest(hex: row[0] as String).map { ChunkReference(digest: $0, length: row[1]) } }
         }
     }
@@ -201,7 +220,8 @@ extension StoreIndex {
     }
 
     func packDigest(_ id: Int64) throws(MeshError) -> Digest? {
-        try read { db in try String.fetchOne(db, sql: "SELECT digest FROM packs WHERE id = ?", arguments: [id]).flatMap { Digest(hex: $0) } }
+        try read { db in try String.fetchOne(db, sql: "SELECT digest FROM packs WHERE id = ?", arguments: [id]).flatMap { Digest(hex: $0) }
+        }
     }
 
     /// The pack is gone: nothing in it is here. If its file comes back, it is taken in again.

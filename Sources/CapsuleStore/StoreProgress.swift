@@ -2,7 +2,7 @@ internal import Synchronization
 
 /// How far a long operation is. Totals are known from its start.
 public struct StoreProgress: Sendable, Hashable {
-    /// `pack`, `restore`, `verify`, `import`.
+    /// `pack`, `restore`, `verify`, `import`, `export` (whose bytes count twice: the content is read twice).
     public let phase: String
     public let files: Int
     public let bytes: Int64

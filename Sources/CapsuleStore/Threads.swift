@@ -17,10 +17,12 @@ struct Threads: ~Copyable {
     mutating func start(_ body: @escaping @Sendable () -> Void) throws(MeshError) {
         var handle = pthread_t()
         let box = Unmanaged.passRetained(Body(body))
-        let code = pthread_create(&handle, nil, { raw in
-            if let raw { Unmanaged<Body>.fromOpaque(raw).takeRetainedValue().run() }
-            return nil
-        }, box.toOpaque())
+        let code = pthread_create(
+            &handle, nil,
+            { raw in
+                if let raw { Unmanaged<Body>.fromOpaque(raw).takeRetainedValue().run() }
+                return nil
+            }, box.toOpaque())
         guard code == 0 else {
             box.release()
             throw Files.failure("start a thread for", "the store", code)

@@ -67,8 +67,9 @@ struct TreeIngest {
 
     private func take(_ content: CutContent) throws(MeshError) {
         for (piece, isKnown) in zip(content.pieces, try ingest.known(content.pieces.map(\.digest))) where !isKnown {
-            try ingest.add(ChunkReference(digest: piece.digest, length: piece.length),
-                           UnsafeRawBufferPointer(rebasing: content.buffer.bytes[piece.start..<piece.start + piece.length]))
+            try ingest.add(
+                ChunkReference(digest: piece.digest, length: piece.length),
+                UnsafeRawBufferPointer(rebasing: content.buffer.bytes[piece.start..<piece.start + piece.length]))
         }
     }
 

@@ -31,12 +31,18 @@ extension CapsuleStore {
     public func verifyContents(of tree: VerifiedTree) throws(MeshError) { try verifyContents(of: tree, progress: nil) }
 
     public func verifyContents(of tree: VerifiedTree, progress: StoreProgressSink?) throws(MeshError) {
-        let shares = tree.shares()
-        let meter = ProgressMeter("verify", files: tree.index.fileCount, bytes: tree.index.byteCount, progress)
-        try Threads.each(shares.count) { (i) throws(MeshError) in try self.verify(shares[i], of: tree, meter) }
+        try verifyContents(of: tree, checksCuts: false, progress)
     }
 
-    private func verify(_ entries: Range<Int>, of tree: VerifiedTree, _ meter: ProgressMeter) throws(MeshError) {
+    /// `checksCuts`: also that each file is cut into the chunks that its content makes (`chunks_invalid`). For what others
+    /// made: a capsule cut otherwise would share nothing with the same files packed elsewhere.
+    func verifyContents(of tree: VerifiedTree, checksCuts: Bool, _ progress: StoreProgressSink? = nil) throws(MeshError) {
+        let shares = tree.shares()
+        let meter = ProgressMeter("verify", files: tree.index.fileCount, bytes: tree.index.byteCount, progress)
+        try Threads.each(shares.count) { (i) throws(MeshError) in try self.verify(shares[i], of: tree, checksCuts: checksCuts, meter) }
+    }
+
+    private func verify(_ entries: Range<Int>, of tree: VerifiedTree, checksCuts: Bool, _ meter: ProgressMeter) throws(MeshError) {
         let reader = try readers.take()
         defer { readers.give(reader) }
         let range = tree.chunkRange(entries)
@@ -46,16 +52,29 @@ extension CapsuleStore {
             guard case .file(let size, let expected) = entry.content else { continue }
             let chunks = tree.fileChunks[i]
             var hasher = DigestHasher()
+            var open: Chunker.OpenChunk?
+            var isRightlyCut = true
             for chunk in chunks {
-                try withChunk(tree.chunks.chunks[chunk], at: places[chunk - range.lowerBound], of: entry.path, reader) { bytes throws(MeshError) in
+                try withChunk(tree.chunks.chunks[chunk], at: places[chunk - range.lowerBound], of: entry.path, reader) {
+                    bytes throws(MeshError) in
                     // The digest of an only chunk is the file's.
                     if chunks.count > 1 { hasher.update(bytes) }
+                    guard checksCuts else { return }
+                    if let before = open, !before.ends(before: bytes.first) { isRightlyCut = false }
+                    open = Chunker.OpenChunk(bytes)
+                    if open == nil { isRightlyCut = false }
                 }
             }
             let found = chunks.count == 1 ? tree.chunks.chunks[chunks.lowerBound].digest : hasher.finish()
             guard found == expected else {
-                throw MeshError(.fileMismatch, "the chunks of “\(entry.path)” do not make the file that the index names",
-                                hint: "the capsule was made by a faulty or hostile program; do not use it")
+                throw MeshError(
+                    .fileMismatch, "the chunks of “\(entry.path)” do not make the file that the index names",
+                    hint: "the capsule was made by a faulty or hostile program; do not use it")
+            }
+            guard isRightlyCut else {
+                throw MeshError(
+                    .chunksInvalid, "\(entry.path) is not cut into the chunks that its content makes",
+                    hint: "the capsule was written by a faulty program; pack its files again")
             }
             meter.add(files: 1, bytes: size)
         }

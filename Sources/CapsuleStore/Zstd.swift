@@ -3,7 +3,7 @@ internal import MeshCore
 internal import Synchronization
 
 /// One compression context: a megabyte or two of tables, worth keeping from frame to frame.
-final class ZstdCompressor: @unchecked Sendable { // proof: whoever took it from ZstdContexts alone uses it until it is given back
+final class ZstdCompressor: @unchecked Sendable {  // proof: whoever took it from ZstdContexts alone uses it until it is given back
     private let context: OpaquePointer
 
     init() throws(MeshError) {
@@ -23,7 +23,7 @@ final class ZstdCompressor: @unchecked Sendable { // proof: whoever took it from
 }
 
 /// One decompression context.
-final class ZstdDecompressor: @unchecked Sendable { // proof: whoever took it from ZstdContexts alone uses it until it is given back
+final class ZstdDecompressor: @unchecked Sendable {  // proof: whoever took it from ZstdContexts alone uses it until it is given back
     private let context: OpaquePointer
 
     init() throws(MeshError) {
@@ -51,7 +51,9 @@ enum Zstd {
         // ZSTD_CONTENTSIZE_UNKNOWN and ZSTD_CONTENTSIZE_ERROR are the two largest values.
         guard size < UInt64.max - 1 else { throw invalid("it does not begin with a zstd frame that says its content size") }
         guard size <= UInt64(max) else { throw invalid("it claims \(size) bytes of content; at most \(max) are read") }
-        guard ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count) == frame.count else { throw invalid("it is not exactly one zstd frame") }
+        guard ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count) == frame.count else {
+            throw invalid("it is not exactly one zstd frame")
+        }
         return Int(size)
     }
 
@@ -101,7 +103,8 @@ enum RawFrame {
             let header = count << 3 | (read + count == content.count ? 1 : 0)
             for i in 0..<3 { frame[written + i] = UInt8(truncatingIfNeeded: header >> (8 * i)) }
             written += 3
-            UnsafeMutableRawBufferPointer(rebasing: frame[written..<written + count]).copyMemory(from: UnsafeRawBufferPointer(rebasing: content[read..<read + count]))
+            UnsafeMutableRawBufferPointer(rebasing: frame[written..<written + count]).copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: content[read..<read + count]))
             read += count
             written += count
         } while read < content.count

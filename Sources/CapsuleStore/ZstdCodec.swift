@@ -36,7 +36,8 @@ public struct ZstdCodec: FrameCodec {
         let content = [UInt8](unsafeUninitializedCapacity: size) { buffer, filled in
             frame.withUnsafeBytes { raw in
                 do throws(MeshError) {
-                    try context.decompress(raw, into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<size]))
+                    try context.decompress(
+                        raw, into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<size]))
                     filled = size
                 } catch { failure = error }
             }

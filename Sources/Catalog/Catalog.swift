@@ -33,8 +33,6 @@ public final class Catalog: Sendable {
         var view: CatalogView
         var ids: [Digest]
         var root: Digest
-        var followers: [Int: AsyncStream<Void>.Continuation] = [:]
-        var nextFollower = 0
 
         init(charter: Charter, offered: [Fact]) {
             self.charter = charter
@@ -56,6 +54,7 @@ public final class Catalog: Sendable {
     private let clock: any WallClock
     private let table: FactTable
     private let state: Mutex<State>
+    private let followers = Followers()
     /// One draft at a time: a place in an author's sequence must never be signed twice.
     private let publishing = Mutex(())
 
@@ -104,6 +103,11 @@ public final class Catalog: Sendable {
         state.withLock { state in ids.compactMap { state.set.admitted[$0]?.envelope } }
     }
 
+    /// The charter, the admitted facts and who was granted what, of one moment.
+    var snapshot: (charter: Charter, facts: [Fact], grants: Grants) {
+        state.withLock { ($0.charter, Array($0.set.admitted.values), $0.set.grants) }
+    }
+
     // MARK: Admission
 
     /// Takes what holds: all of it in one transaction, whatever order it came in. Facts whose author is not known yet wait and
@@ -131,12 +135,13 @@ public final class Catalog: Sendable {
                 if !admitted.isEmpty || !evicted.isEmpty { try table.apply(insert: admitted, delete: evicted) }
             } catch { return .failure(error) }
             state.take(AdmittedSet(after, waitingMax: Limits.limboFactsPerPeerMax))
-            if !admitted.isEmpty { for follower in state.followers.values { follower.yield() } }
             let stillWaiting = Set(state.set.waiting.map(\.id))
             let waits = fresh.count { stillWaiting.contains($0.id) }
             return .success(Admission(admitted: admitted, known: facts.count - fresh.count, waiting: waits, refused: refused))
         }
-        return try result.get()
+        let admission = try result.get()
+        if !admission.admitted.isEmpty { followers.tell() }
+        return admission
     }
 
     // MARK: Publishing
@@ -242,19 +247,10 @@ public final class Catalog: Sendable {
         state.withLock { state in
             state.charter = charter
             state.take(fresh.set)
-            for follower in state.followers.values { follower.yield() }
         }
+        followers.tell()
     }
 
     /// A signal after each change, for this reader alone; several changes may come as one.
-    public var changes: AsyncStream<Void> {
-        let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let id = state.withLock { state in
-            state.nextFollower += 1
-            state.followers[state.nextFollower] = continuation
-            return state.nextFollower
-        }
-        continuation.onTermination = { [weak self] _ in self?.state.withLock { _ = $0.followers.removeValue(forKey: id) } }
-        return stream
-    }
+    public var changes: AsyncStream<Void> { followers.signals() }
 }

@@ -4,8 +4,7 @@ public import Signing
 /// The root of trust of a mesh: which keys are its roots and how many of them must agree. `keys/charter.json` holds the
 /// chain of charters as a JSON array of DSSE envelopes; the first one's payload names the mesh.
 public struct Charter: Sendable {
-    static let payloadType = "application/vnd.oursynth.charter.v1+json"
-    private static let rootsMax = 16
+    public static let payloadType = "application/vnd.oursynth.charter.v1+json"
 
     public let version: Int
     public let roots: [PublicKey]
@@ -19,7 +18,7 @@ public struct Charter: Sendable {
     public static func create(root: SigningKey) -> Charter {
         let payload: JSONValue = ["policy": [:], "roots": [.string(root.publicKey.hex)], "threshold": 1, "version": 1]
         let envelope = Envelope.sign(payload: payload.canonicalBytes, payloadType: payloadType, with: root)
-        return Charter(version: 1, roots: [root.publicKey], threshold: 1, meshID: Digest.of(payload.canonicalBytes), bytes: file(envelope))
+        return Charter(version: 1, roots: [root.publicKey], threshold: 1, meshID: Digest.of(payload.canonicalBytes), bytes: file([envelope.bytes]))
     }
 
     private init(version: Int, roots: [PublicKey], threshold: Int, meshID: Digest, bytes: [UInt8]) {
@@ -47,8 +46,8 @@ public struct Charter: Sendable {
             roots.append(key)
         }
         try reader.finish()
-        guard version == 1, (1...Self.rootsMax).contains(roots.count), (1...roots.count).contains(threshold) else {
-            throw MeshError(.charterInvalid, "a first charter has version 1, 1 to \(Self.rootsMax) roots and a threshold that they can reach")
+        guard version == 1, (1...Limits.charterRootsMax).contains(roots.count), (1...roots.count).contains(threshold) else {
+            throw MeshError(.charterInvalid, "a first charter has version 1, 1 to \(Limits.charterRootsMax) roots and a threshold that they can reach")
         }
         let signers = try envelope.verify(with: roots).signers
         guard signers.count >= threshold else { throw MeshError(.charterInvalid, "the charter has \(signers.count) of \(threshold) signatures that it needs") }
@@ -57,8 +56,18 @@ public struct Charter: Sendable {
         self.bytes = bytes
     }
 
-    private static func file(_ envelope: Envelope) -> [UInt8] {
+    /// The chain from its envelopes, as they travel beside a capsule; `charter_invalid` where they are none.
+    public init(envelopes: [[UInt8]]) throws(MeshError) {
+        try self.init(parsing: Self.file(envelopes))
+    }
+
+    /// The envelopes of the chain, the first charter first.
+    public var envelopes: [[UInt8]] {
+        get throws(MeshError) { (try JSONValue.parseCanonical(bytes).array ?? []).map(\.canonicalBytes) }
+    }
+
+    private static func file(_ envelopes: [[UInt8]]) -> [UInt8] {
         // An envelope's own bytes are canonical JSON, so the array around them is.
-        [UInt8(ascii: "[")] + envelope.bytes + [UInt8(ascii: "]")]
+        [UInt8(ascii: "[")] + Array(envelopes.joined(separator: [UInt8(ascii: ",")])) + [UInt8(ascii: "]")]
     }
 }

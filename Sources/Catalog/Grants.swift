@@ -56,9 +56,9 @@ struct Grants: Sendable {
         if isRoot(issuer) { return true }
         guard let held = byKey[issuer]?.filter({ $0.depth <= depthMax }), held.contains(where: { $0.role == .grantor }) else { return false }
         guard role == .publisher else { return held.contains { $0.role == role } }
-        // A star alone would hand on the whole name space; only a root does that.
+        // Stars alone would hand on the whole name space; only a root does that.
         let names = held.filter { $0.role == .publisher }.flatMap(\.scope)
-        return !scope.isEmpty && scope.allSatisfy { wanted in wanted.description != "*" && names.contains { $0.covers(wanted) } }
+        return !scope.isEmpty && scope.allSatisfy { wanted in !wanted.matchesEverything && names.contains { $0.covers(wanted) } }
     }
 
     /// Whoever stands above a key in some chain, the key itself not among them.

@@ -20,6 +20,11 @@ package struct DeploymentRecord: Sendable, Hashable {
         package let previous: Int?
         package var output: Digest?
         package var steps: [DeployMachine.Step]
+
+        package init(run: String, kind: DeployMachine.Kind, capsule: Digest, generation: Int, previous: Int?, output: Digest?, steps: [DeployMachine.Step]) {
+            (self.run, self.kind, self.capsule, self.generation) = (run, kind, capsule, generation)
+            (self.previous, self.output, self.steps) = (previous, output, steps)
+        }
     }
 
     package struct Ended: Sendable, Hashable {

@@ -41,12 +41,13 @@ struct FrontProxy: Sendable {
         do {
             response = try await execute(outgoing, mayRepeat: upload == nil && (request.method == .get || request.method == .head || request.method == .options))
         } catch {
-            return app.phase == .running ? FrontPages.noAnswer(key) : FrontPages.down(key)
+            guard app.phase == .running else { return FrontPages.down(key) }
+            return Loopback.answers(port: app.port) ? FrontPages.noAnswer(key) : FrontPages.starting(key)
         }
         return Self.answer(response, to: request, upload: upload, lease: lease)
     }
 
-    /// A kept connection may be closed by the app just as it is used again; such a request was not read by anyone.
+    /// A kept connection may be closed by the app just as it is used again. Only what changes nothing is asked twice.
     private func execute(_ request: HTTPClientRequest, mayRepeat: Bool) async throws -> HTTPClientResponse {
         do {
             return try await client.execute(request, deadline: .distantFuture)

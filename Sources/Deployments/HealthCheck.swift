@@ -6,7 +6,7 @@ internal import NIOHTTP1
 /// Asks a new generation whether it is well, until it is, or has used up its tries.
 ///
 /// As long as nobody listens it is still starting, and is asked again soon; an answer that is wrong or late is one try. The
-/// whole takes at most `retries` × `intervalMs` + `timeoutMs`.
+/// whole takes at most `retries` × (`intervalMs` + `timeoutMs`).
 struct HealthCheck: Sendable {
     enum Answer: Sendable, Hashable {
         case well
@@ -31,7 +31,7 @@ struct HealthCheck: Sendable {
 
     /// - Throws: `unhealthy` with the last lines of its log, `sandbox_unavailable`, or what `goOn` throws.
     func wait() async throws(MeshError) {
-        let windowMs = min(plan.retries * plan.intervalMs + plan.timeoutMs, Limits.healthSecondsMax * 1000)
+        let windowMs = min(plan.retries * (plan.intervalMs + plan.timeoutMs), Limits.healthSecondsMax * 1000)
         let deadline = ContinuousClock.now + .milliseconds(windowMs)
         var wrongAnswers = 0
         var pause = 10

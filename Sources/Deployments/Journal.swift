@@ -102,7 +102,9 @@ package final class Journal: Sendable {
             let isNew = !Files.exists(path)
             let file = try OpenFile(appending: path, mode: 0o600)
             // What an earlier write left behind when it failed would spoil the line that is written now.
-            if try file.size() != state.bytes {
+            let size = try file.size()
+            guard size >= state.bytes else { throw Self.corrupt(path, "it is shorter than it was") }
+            if size != state.bytes {
                 guard ftruncate(file.descriptor, off_t(state.bytes)) == 0 else { throw Files.failure("shorten", path) }
             }
             try file.write(line)

@@ -10,6 +10,10 @@ package struct StaticSite: Sendable {
         package let path: String
         package let size: Int64
         package let sha256: Digest
+
+        package init(path: String, size: Int64, sha256: Digest) {
+            (self.path, self.size, self.sha256) = (path, size, sha256)
+        }
     }
 
     package enum Lookup: Sendable, Hashable {

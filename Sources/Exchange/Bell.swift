@@ -34,7 +34,8 @@ package final class Bell: Sendable {
         return rings
     }
 
-    private func wait(after heard: Int) async {
+    /// Returns once it has rung more than `heard` times, or when the task is cancelled.
+    package func wait(after heard: Int) async {
         let id = state.withLock { state in
             state.nextWaiter += 1
             return state.nextWaiter

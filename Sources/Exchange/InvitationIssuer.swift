@@ -52,7 +52,7 @@ final class InvitationIssuer: Sendable {
         for role in roles where own[role] == nil {
             throw Self.notGranted("this node may not grant the role \(role.rawValue), which it does not hold", "a node grants only roles that it holds itself")
         }
-        for glob in scope where glob.description == "*" || !(own[.publisher] ?? []).contains(where: { $0.covers(glob) }) {
+        for glob in scope where glob.matchesEverything || !(own[.publisher] ?? []).contains(where: { $0.covers(glob) }) {
             throw Self.notGranted("this node may not grant releases of \(glob)", "its own scope does not cover that, or it is all names, which only a root key grants")
         }
         let secret = randomBytes(Invitation.secretBytes)

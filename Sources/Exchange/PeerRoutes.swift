@@ -10,9 +10,7 @@ internal import Signing
 
 /// Every request from a peer. Without a member's key there is one door, `POST /mesh/v1/pair`; at all others a stranger is
 /// answered 403 and nothing else, whether they exist or not.
-struct PeerRoutes: HTTPResponder {
-    typealias Context = PeerRequestContext
-
+struct PeerRoutes: Sendable {
     let connections: ConnectionTable
     let store: CapsuleStore
     let catalog: Catalog
@@ -22,17 +20,17 @@ struct PeerRoutes: HTTPResponder {
     let heard: @Sendable (PublicKey, Hello, String?) -> Void
     let events: EventSink
 
-    func respond(to request: Request, context: Context) async throws -> Response {
-        guard let key = connections.key(of: context.channel) else { return Self.refusal(.forbidden) }
+    func respond(to request: Request, on channel: any Channel) async throws -> Response {
+        guard let key = connections.key(of: channel) else { return Self.refusal(.forbidden) }
         let parts = request.uri.path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
-        if request.method == .post, parts == ["mesh", "v1", "pair"] { return await pair(request, key, context.channel) }
+        if request.method == .post, parts == ["mesh", "v1", "pair"] { return await pair(request, key, channel) }
         let catalog = catalog
         guard (try? await offEventLoops({ () throws(MeshError) in try catalog.isMember(key) })) == true else { return Self.refusal(.forbidden) }
-        connections.admitted(context.channel)
+        connections.admitted(channel)
         do {
             switch (request.method, parts.count, parts.prefix(3)) {
             case (.get, 3, ["mesh", "v1", "hello"]): return Self.json(own().bytes)
-            case (.post, 3, ["mesh", "v1", "hello"]): return try await hello(request, key, context.channel)
+            case (.post, 3, ["mesh", "v1", "hello"]): return try await hello(request, key, channel)
             case (.get, 4, ["mesh", "v1", "facts"]) where parts[3] == "ids": return try await factIDs(request)
             case (.post, 3, ["mesh", "v1", "facts"]): return try await facts(request)
             case (.post, 4, ["mesh", "v1", "facts"]) where parts[3] == "new": return try await newFacts(request, key)

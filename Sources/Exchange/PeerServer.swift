@@ -1,17 +1,20 @@
 internal import Glibc
-internal import Hummingbird
 internal import HummingbirdCore
 internal import HummingbirdTLS
 internal import Logging
 internal import MeshCore
 internal import NIOCore
+internal import NIOPosix
 internal import NIOSSL
+internal import ServiceLifecycle
 
 /// The listening side: HTTP/1.1 over TLS 1.3, every connection behind the gate, every request answered by `PeerRoutes`.
 struct PeerServer: Sendable {
     let identity: NodeIdentity
     let connections: ConnectionTable
     let routes: PeerRoutes
+    /// What happens here is told as events.
+    private static let silent = Logger(label: "exchange") { _ in SwiftLogNoOpLogHandler() }
 
     /// Serves until the task is cancelled or its service group shuts down gracefully. `onReady` gets the bound port.
     func run(host: String, port: Int, onReady: @escaping @Sendable (Int) -> Void) async throws(MeshError) {
@@ -25,16 +28,44 @@ struct PeerServer: Sendable {
             let tls = TLSChannelConfiguration(tlsConfiguration: identity.server) { certificates, verdict in
                 verdict.succeed(NodeIdentity.key(presented: certificates) != nil ? .certificateVerified : .failed)
             }
-            let application = Application(
-                responder: routes, server: try .tls(server, configuration: tls),
-                configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: Limits.connectionsMax),
-                onServerRunning: { channel in onReady(channel.localAddress?.port ?? port) },
-                logger: Logger(label: "exchange") { _ in SwiftLogNoOpLogHandler() })
-            try await application.run()
+            let routes = routes
+            let service = try HTTPServerBuilder.tls(server, configuration: tls).buildServer(
+                configuration: ServerConfiguration(address: .hostname(host, port: port), backlog: Limits.connectionsMax),
+                eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: Self.silent
+            ) { request, writer, channel in
+                let response = try await routes.respond(to: request, on: channel)
+                try await writer.write(response: response.head, body: response.body)
+            } onServerRunning: { channel in
+                onReady(channel.localAddress?.port ?? port)
+            }
+            try await Self.runUntilAsked(service)
         } catch {
-            if Task.isCancelled { return }
             throw Self.explain(error, host, port)
         }
+    }
+
+    /// Cancelling the server's own task would drop connections between their acceptance and their first read, which NIO
+    /// answers with a crash. So it runs in a task of its own, and a cancellation here asks it to stop: no new connections, idle
+    /// ones closed, answers under way finished.
+    private static func runUntilAsked(_ server: any Service) async throws {
+        var configuration = ServiceGroupConfiguration(services: [server], logger: silent)
+        configuration.maximumGracefulShutdownDuration = .seconds(Limits.shutdownSecondsMax)
+        let services = ServiceGroup(configuration: configuration)
+        let stop = Bell()
+        let serving = Task {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                defer { group.cancelAll() }
+                group.addTask { try await services.run() }
+                group.addTask {
+                    await stop.wait(after: 0)
+                    await services.triggerGracefulShutdown()
+                }
+                // Whichever ends first, the server has ended when both have.
+                try await group.next()
+                if stop.rings > 0 { try await group.next() }
+            }
+        }
+        try await withTaskCancellationHandler { try await serving.value } onCancel: { stop.ring() }
     }
 
     private static func explain(_ error: any Error, _ host: String, _ port: Int) -> MeshError {
@@ -49,11 +80,4 @@ struct PeerServer: Sendable {
             MeshError(.listenFailed, "cannot listen on \(host):\(port): \(error)", hint: "choose another address with --listen", cause: error)
         }
     }
-}
-
-/// What a request comes with: the channel, by which the table knows the peer's key.
-struct PeerRequestContext: InitializableFromSource {
-    let channel: any Channel
-
-    init(source: ApplicationRequestContextSource) { channel = source.channel }
 }

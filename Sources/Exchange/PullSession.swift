@@ -46,7 +46,7 @@ struct PullSession: Sendable {
                 case .event(let event, let chunks):
                     shell.verified += chunks
                     perform(await handled(event, &shell), &group, &shell)
-                    shell.isProgress(of: event) ? shell.moved() : ()
+                    if shell.isProgress(of: event) { shell.moved() }
                     report(&shell)
                 }
                 if shell.plan.isWaiting, shell.sinceMoved > exchange.patience { perform(shell.plan.handle(.impatient), &group, &shell) }
@@ -89,7 +89,7 @@ struct PullSession: Sendable {
         var failure: MeshError?
         var tried: [PeerTable.Key: ContinuousClock.Instant] = [:]
         private var lastMoved = ContinuousClock.now
-        private var lastReport: ContinuousClock.Instant?
+        private var lastReport: (at: ContinuousClock.Instant, bytes: Int64)?
 
         init(plan: FetchPlan) { self.plan = plan }
 
@@ -105,10 +105,12 @@ struct PullSession: Sendable {
             }
         }
 
+        /// Every quarter of a second, every twentieth of the bytes, and at the end.
         mutating func isReportDue() -> Bool {
-            let isDue = lastReport.map { .now - $0 > .milliseconds(250) } ?? true || plan.isEnded
-            if isDue { lastReport = .now }
-            return isDue
+            let isDue = lastReport.map { .now - $0.at > .milliseconds(250) || (plan.fetchedBytes - $0.bytes) * 20 > plan.missingBytes } ?? true
+            guard isDue || plan.isEnded else { return false }
+            lastReport = (.now, plan.fetchedBytes)
+            return true
         }
     }
 

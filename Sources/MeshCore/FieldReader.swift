@@ -87,7 +87,7 @@ public struct FieldReader {
     }
 
     private static func wrongType(_ wanted: String, _ pointer: String) -> MeshError {
-        MeshError(.fieldInvalid, "\(pointer.isEmpty ? "the document" : pointer) must be \(wanted)", pointer: pointer)
+        MeshError(.fieldInvalid, "\(pointer.isEmpty ? "the document" : pointer) must be \(wanted)", hint: "write \(wanted) there", pointer: pointer)
     }
 
     private static func string(_ value: JSONValue, _ pointer: String) throws(MeshError) -> String {

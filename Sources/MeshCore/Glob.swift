@@ -4,6 +4,9 @@ public struct Glob: Hashable, Sendable, CustomStringConvertible {
 
     public init(_ pattern: String) { description = pattern }
 
+    /// Whether it matches every name: stars and nothing else.
+    public var matchesEverything: Bool { !description.isEmpty && description.utf8.allSatisfy { $0 == UInt8(ascii: "*") } }
+
     public func matches(_ text: String) -> Bool {
         let pattern = Array(description.utf8), subject = Array(text.utf8)
         var p = 0, s = 0, star = -1, mark = 0

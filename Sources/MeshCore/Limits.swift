@@ -12,6 +12,8 @@ public enum Limits {
 
     // Capsules
     public static let manifestBytesMax = 256 * 1024
+    /// Of `config` and `meta`, which are anyone's: half of what a reader takes, so that a manifest fits into its root.
+    public static let manifestFreeDepthMax = 16
     /// Linux's own PATH_MAX less the terminating zero.
     public static let pathBytesMax = 4095
     /// Linux's NAME_MAX.
@@ -40,6 +42,11 @@ public enum Limits {
     public static let layoutDocumentBytesMax = 1 << 20
     public static let referrersPerCapsuleMax = 1024
     public static let envelopeBytesMax = 64 * 1024
+    /// `.capsuleignore` and `.capsuleallow`: read by people, so a thousandth would do.
+    public static let ruleFileBytesMax = 1 << 20
+    public static let ruleLinesMax = 10_000
+    /// A pattern is held against every path of the tree.
+    public static let rulePatternBytesMax = 4096
 
     // Store
     /// Chunks grouped into one zstd frame; measured 5–12 % smaller than a frame for each chunk.
@@ -87,6 +94,8 @@ public enum Limits {
     /// Shorter than what the other side waits, so that the one who opened a connection is the one who closes it.
     public static let idleSecondsOpened = 45
     public static let idleSecondsServed = 60
+    /// What answers under way get to finish when a node stops.
+    public static let shutdownSecondsMax = 5
     /// A request's own deadline is max(this, 4 × what it should take at the slowest rate below).
     public static let requestSecondsMin = 4
     public static let peerBytesPerSecondMin = 1 << 20

@@ -13,7 +13,8 @@ struct Keys: AsyncParsableCommand {
 
         func run() async throws {
             let session = Session(options: options)
-            let secret = passphrase || passphraseStdin ? JSONValue.string(try Session.secret(prompt: "passphrase for \(name): ")) : nil
+            // Typed: a bare nil would become JSON's null.
+            let secret: JSONValue? = passphrase || passphraseStdin ? .string(try Session.secret(prompt: "passphrase for \(name): ")) : nil
             session.answer(try await session.call("keys.new", ["name": .string(name), "passphrase": secret], makesHome: true)) { key in
                 Terminal.print("\(key["name"]?.string ?? "")  \(key["id"]?.string ?? "")")
             }

@@ -113,7 +113,8 @@ import Testing
         var files = ["big": String(repeating: "0123456789abcdef", count: 200_000)]
         for i in 0..<500 { files["many/\(i % 7)/\(i)"] = "\(i)\n" }
         files["ünïcödé/" + String(repeating: "long", count: 40)] = "x"
-        let result = try await workshop.replayer.build(try workshop.pack(files, steps: ["mkdir out; find . -path ./out -prune -o -type f -exec sha256sum {} + | sort -k2 >out/sums"]))
+        let step = "mkdir out; find . -path ./out -prune -o -type f -exec sha256sum {} + | sort -k2 >out/sums"
+        let result = try await workshop.replayer.build(try workshop.pack(files, steps: [step]))
         let sums = try workshop.text(result.output, "sums").split(separator: "\n").map(String.init)
         #expect(Set(sums) == Set(files.map { "\(Digest.of(Array($0.value.utf8)).hex)  ./\($0.key)" }))
     }

@@ -85,6 +85,31 @@ import Testing
         try store.verifyContents(of: again.capsule.tree)
     }
 
+    /// Packs are committed as they fill, so that only the last one's work is lost with a process that is killed.
+    @Test func whatAnInterruptedPackCommittedIsFoundAgain() throws {
+        let folder = try TemporaryFolder()
+        try folder.write(manifestText, to: "app/capsule.json")
+        for i in 0..<5 { try #require(try shell("head -c 15000000 /dev/urandom > \(folder.file("app"))/noise\(i)").status == 0) }
+        let digest: Digest
+        do {
+            let store = try CapsuleStore(home: folder.home)
+            digest = try store.pack(directory: folder.file("app")).capsule.digest
+        }
+        let sizes = try folder.packs.map { (path: $0, size: try OpenFile(reading: $0).size()) }
+        #expect(sizes.count == 2 && sizes.allSatisfy { $0.size <= 64 << 20 }, "\(sizes)")
+        #expect(sizes.reduce(0) { $0 + $1.size } < 75_500_000)
+        // As it is when the process dies before the second pack: no capsule, one pack.
+        let smaller = try #require(sizes.min { $0.size < $1.size })
+        try shell("rm \(smaller.path) \(folder.home.roots) \(folder.home.capsules)/index.sqlite*")
+        let store = try CapsuleStore(home: folder.home)
+        #expect(try store.capsules().isEmpty)
+        let again = try store.pack(directory: folder.file("app"))
+        #expect(again.capsule.digest == digest)
+        #expect(again.newBytes > 0 && again.newBytes < smaller.size, "\(again.newBytes)")
+        try store.restore(again.capsule.tree, manifest: nil, to: folder.file("out"))
+        #expect(try shell("diff -r -x capsule.json \(folder.file("app")) \(folder.file("out"))").status == 0)
+    }
+
     @Test func aLostIndexIsMadeAgain() throws {
         let folder = try TemporaryFolder()
         let app = try folder.writeApp()
@@ -231,11 +256,13 @@ import Testing
         let stores = [try CapsuleStore(home: folder.home), try CapsuleStore(home: folder.home)]
         let failures = Mutex<[String]>([])
         let (first, second) = (apps[0], apps[1])
-        DispatchGroupOfTwo.run({
-            for _ in 0..<3 { do { _ = try stores[0].pack(directory: first) } catch { failures.withLock { $0.append("\(error)") } } }
-        }, {
-            for _ in 0..<3 { do { _ = try stores[1].pack(directory: second) } catch { failures.withLock { $0.append("\(error)") } } }
-        })
+        DispatchGroupOfTwo.run(
+            {
+                for _ in 0..<3 { do { _ = try stores[0].pack(directory: first) } catch { failures.withLock { $0.append("\(error)") } } }
+            },
+            {
+                for _ in 0..<3 { do { _ = try stores[1].pack(directory: second) } catch { failures.withLock { $0.append("\(error)") } } }
+            })
         #expect(failures.withLock { $0 } == [])
         for store in stores + [try CapsuleStore(home: folder.home)] {
             let capsules = try store.capsules()

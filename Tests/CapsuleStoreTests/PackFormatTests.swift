@@ -31,7 +31,13 @@ import Testing
         #expect(bytes.count == 300)
         #expect(pack.digest.hex == "58317afd9443ae5ed4de64cd6a2ae228bf5a2eadb769e5b265122171de458f3e")
         #expect(Digest.of(bytes) == pack.digest)
-        #expect(Hex.encode(bytes[..<24]) == "28b52ffda00c00000061000068656c6c6f0a776f726c640a")
+        // The bytes stand in the document.
+        let document = String(
+            decoding: try Files.read(Files.absolute(#filePath + "/../../../docs/formats/packs.md"), bytesMax: 1 << 20), as: UTF8.self)
+        let hex = document.split(separator: "\n").filter { $0.hasPrefix("    ") && $0.dropFirst(4).allSatisfy(\.isHexDigit) }.map {
+            $0.dropFirst(4)
+        }.joined()
+        #expect(hex == Hex.encode(bytes) && document.contains(pack.digest.hex))
         #expect(try PackFooter.read(path) == pack.footer)
         #expect(pack.footer.chunks.map(\.place) == [0, 6])
         // Any zstd reads the content and passes over the footer.
@@ -58,14 +64,16 @@ import Testing
     }
 
     /// Footers whose checksum is right and whose claims are not.
-    @Test(arguments: [
-        ("more frames than bytes", 8, [0xff, 0xff, 0xff, 0x0f]), ("more chunks than bytes", 12, [0xff, 0xff, 0xff, 0x7f]),
-        ("more blobs than bytes", 16, [0xff, 0xff, 0xff, 0x7f]), ("a frame of other length", 20, [25, 0, 0, 0]),
-        ("a frame of too much content", 24, [0xff, 0xff, 0xff, 0x7f]), ("less content than its chunks", 24, [11, 0, 0, 0]),
-        ("a chunk in no frame", 28 + 32, [9, 0, 0, 0]), ("a chunk in another place", 28 + 36, [1, 0, 0, 0]),
-        ("an empty chunk", 28 + 40, [0, 0, 0, 0]), ("a chunk that overlaps", 28 + 40, [7, 0, 0, 0]),
-        ("a blob of another size", 116 + 32, [13, 0, 0, 0]), ("a blob with more pieces than bytes", 116 + 40, [9, 0, 0, 0]), ("version 2", 4, [2]),
-    ] as [(String, Int, [UInt8])])
+    @Test(
+        arguments: [
+            ("more frames than bytes", 8, [0xff, 0xff, 0xff, 0x0f]), ("more chunks than bytes", 12, [0xff, 0xff, 0xff, 0x7f]),
+            ("more blobs than bytes", 16, [0xff, 0xff, 0xff, 0x7f]), ("a frame of other length", 20, [25, 0, 0, 0]),
+            ("a frame of too much content", 24, [0xff, 0xff, 0xff, 0x7f]), ("less content than its chunks", 24, [11, 0, 0, 0]),
+            ("a chunk in no frame", 28 + 32, [9, 0, 0, 0]), ("a chunk in another place", 28 + 36, [1, 0, 0, 0]),
+            ("an empty chunk", 28 + 40, [0, 0, 0, 0]), ("a chunk that overlaps", 28 + 40, [7, 0, 0, 0]),
+            ("a blob of another size", 116 + 32, [13, 0, 0, 0]), ("a blob with more pieces than bytes", 116 + 40, [9, 0, 0, 0]),
+            ("version 2", 4, [2]),
+        ] as [(String, Int, [UInt8])])
     func claims(what: String, offset: Int, bytes: [UInt8]) throws {
         let folder = try TemporaryFolder()
         let (path, _) = try Self.write(into: folder)
@@ -102,7 +110,9 @@ import Testing
 
     @Test func whatIsNotExactlyOneFrameIsRefused() throws {
         let frame = try codec.compress(prose(5000, seed: 5))
-        for bad in [[], Array(frame.dropLast()), frame + [0], frame + frame, Array(frame[1...]), noise(100, seed: 6), [0x28, 0xb5, 0x2f, 0xfd]] {
+        for bad in [
+            [], Array(frame.dropLast()), frame + [0], frame + frame, Array(frame[1...]), noise(100, seed: 6), [0x28, 0xb5, 0x2f, 0xfd],
+        ] {
             #expect(code { _ = try codec.decompress(bad, contentBytesMax: 1 << 20) } == "frame_invalid", "\(bad.count) bytes")
         }
     }
@@ -119,8 +129,12 @@ import Testing
         let folder = try TemporaryFolder()
         try folder.write(prose(200_000, seed: 7), to: "text")
         try #require(try shell("zstd -q -19 \(folder.file("text")) -o \(folder.file("19.zst"))").status == 0)
-        #expect(try codec.decompress(try Files.read(folder.file("19.zst"), bytesMax: 1 << 20), contentBytesMax: 200_000) == prose(200_000, seed: 7))
+        #expect(
+            try codec.decompress(try Files.read(folder.file("19.zst"), bytesMax: 1 << 20), contentBytesMax: 200_000)
+                == prose(200_000, seed: 7))
         try #require(try shell("zstd -q < \(folder.file("text")) > \(folder.file("stream.zst"))").status == 0)
-        #expect(code { _ = try codec.decompress(try Files.read(folder.file("stream.zst"), bytesMax: 1 << 20), contentBytesMax: 200_000) } == "frame_invalid", "it says no content size")
+        #expect(
+            code { _ = try codec.decompress(try Files.read(folder.file("stream.zst"), bytesMax: 1 << 20), contentBytesMax: 200_000) }
+                == "frame_invalid", "it says no content size")
     }
 }

@@ -20,15 +20,17 @@ import Testing
         let difference = try shell("diff -r --no-dereference -x capsule.json \(app) \(folder.file("out"))")
         #expect(difference.status == 0, "\(difference.output)")
         #expect(try Manifest(parsing: Files.read(folder.file("out/capsule.json"), bytesMax: 1 << 20)) == packed.capsule.manifest)
-        #expect(try shell("cd \(folder.file("out")) && stat -c '%a %F %n' bin/run.sh empty nothing/inside start && readlink start bin/text").output == """
-            755 regular file bin/run.sh
-            644 regular empty file empty
-            755 directory nothing/inside
-            777 symbolic link start
-            bin/run.sh
-            ../text.txt
+        #expect(
+            try shell("cd \(folder.file("out")) && stat -c '%a %F %n' bin/run.sh empty nothing/inside start && readlink start bin/text")
+                .output == """
+                    755 regular file bin/run.sh
+                    644 regular empty file empty
+                    755 directory nothing/inside
+                    777 symbolic link start
+                    bin/run.sh
+                    ../text.txt
 
-            """)
+                    """)
         #expect(try shell("cd \(folder.file("out")) && find . -printf '%Ts\\n' | sort -u").output == "315532800\n")
         // Again, from what was unpacked, in another store.
         let other = try TemporaryFolder()
@@ -42,7 +44,9 @@ import Testing
         let folder = try TemporaryFolder(), other = try TemporaryFolder()
         let app = try folder.writeApp(), twin = try other.writeApp("elsewhere/twin")
         let digest = try CapsuleStore(home: folder.home).pack(directory: app).capsule.digest
-        try shell("touch -d 2001-02-03 \(twin)/* && chmod 600 \(twin)/text.txt \(twin)/capsule.json && chmod 710 \(twin)/bin/run.sh && chmod 700 \(twin)/nothing")
+        try shell(
+            "touch -d 2001-02-03 \(twin)/* && chmod 600 \(twin)/text.txt \(twin)/capsule.json && chmod 710 \(twin)/bin/run.sh && chmod 700 \(twin)/nothing"
+        )
         if getuid() == 0 { try #require(try shell("chown -R 1234:1234 \(twin)").status == 0) }
         let store = try CapsuleStore(home: other.home)
         #expect(try store.pack(directory: twin + "/").capsule.digest == digest)
@@ -95,7 +99,9 @@ import Testing
         #expect(tree.chunks.chunks[tree.fileChunks[entry]].map(\.length) == big.withUnsafeBytes { Chunker.cut($0) })
         #expect(tree.index.entries[entry].content == .file(size: Int64(big.count), sha256: Digest.of(big)))
         #expect(try store.readFile(tree, path: "big", bytesMax: big.count) == big)
-        #expect(seen.withLock { $0.last } == StoreProgress(phase: "pack", files: 702, bytes: packed.bytes, totalFiles: 702, totalBytes: packed.bytes))
+        #expect(
+            seen.withLock { $0.last }
+                == StoreProgress(phase: "pack", files: 702, bytes: packed.bytes, totalFiles: 702, totalBytes: packed.bytes))
         try store.verifyContents(of: tree)
         try store.restore(tree, manifest: nil, to: folder.file("out"))
         #expect(try shell("diff -r -x capsule.json \(folder.file("app")) \(folder.file("out"))").status == 0)
@@ -131,6 +137,14 @@ import Testing
         try folder.write(prose(3_000_000, seed: 11) + Array("\n-----BEGIN PRIVATE KEY-----\nMC4CAQ\n".utf8), to: "app/deep/log.txt")
         let far = try failure { _ = try store.pack(directory: app, options: CapsuleStore.PackOptions(allowSecrets: ["deep/server.pem"])) }
         #expect(far.message.contains("deep/log.txt, line"))
+        // And one that a program carries: its key's own text is what tells it from a program that knows the words.
+        try folder.write("x", to: "app/deep/log.txt")
+        let key = Array("\n-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n".utf8)
+        for size in [100, 3_000_000] {
+            try folder.write([0x7f, 0x45, 0x4c, 0x46, 0] + noise(size, seed: 13) + key, to: "app/deep/program")
+            let carried = try failure { _ = try store.pack(directory: app, options: CapsuleStore.PackOptions(allowSecrets: ["deep/server.pem"])) }
+            #expect(carried.code.name == "secret_found" && carried.message.contains("deep/program"), "\(size)")
+        }
     }
 
     @Test func evidenceAndParents() throws {
@@ -156,12 +170,16 @@ import Testing
         let target = folder.file("app/growing.log")
         // Touched for as long as the pack runs: between scan and read, or between two parts.
         let outcome = Mutex("")
-        DispatchGroupOfTwo.run({
-            while !isDone.load(ordering: .relaxed) { utimensat(AT_FDCWD, target, [timespec(tv_sec: .random(in: 0...1_000_000), tv_nsec: 0), timespec()], 0) }
-        }, {
-            outcome.withLock { $0 = code { _ = try store.pack(directory: app) } }
-            isDone.store(true, ordering: .relaxed)
-        })
+        DispatchGroupOfTwo.run(
+            {
+                while !isDone.load(ordering: .relaxed) {
+                    utimensat(AT_FDCWD, target, [timespec(tv_sec: .random(in: 0...1_000_000), tv_nsec: 0), timespec()], 0)
+                }
+            },
+            {
+                outcome.withLock { $0 = code { _ = try store.pack(directory: app) } }
+                isDone.store(true, ordering: .relaxed)
+            })
         #expect(outcome.withLock { $0 } == "source_changed")
         #expect(try store.capsules().isEmpty && folder.names("home/capsules/tmp").isEmpty)
         #expect(try store.pack(directory: app).files == 8)

@@ -6,7 +6,9 @@ import Signing
 import Testing
 
 func sampleReferrer(_ text: String = "one") throws -> ReferrerDocument {
-    let envelope = Envelope.sign(payload: Array("{\"n\":\"\(text)\"}".utf8), payloadType: Statement.payloadType, with: try #require(SigningKey(seed: [UInt8](repeating: 7, count: 32))))
+    let envelope = Envelope.sign(
+        payload: Array("{\"n\":\"\(text)\"}".utf8), payloadType: Statement.payloadType,
+        with: try #require(SigningKey(seed: [UInt8](repeating: 7, count: 32))))
     return ReferrerDocument(bytes: envelope.bytes, artifactType: Statement.payloadType)
 }
 
@@ -68,7 +70,8 @@ func sampleReferrer(_ text: String = "one") throws -> ReferrerDocument {
         let folder = try TemporaryFolder(), other = try TemporaryFolder()
         let source = try CapsuleStore(home: folder.home), store = try CapsuleStore(home: other.home)
         let capsule = try source.pack(directory: try folder.writeApp()).capsule
-        let unverified = UnverifiedCapsule(root: try source.blob(capsule.digest), index: try source.blob(capsule.root.index), chunks: try source.blob(capsule.root.chunks))
+        let unverified = UnverifiedCapsule(
+            root: try source.blob(capsule.digest), index: try source.blob(capsule.root.index), chunks: try source.blob(capsule.root.chunks))
         let list = capsule.tree.chunks.chunks
         #expect(code { _ = try source.blob(Digest.of([1, 2])) } == "blob_not_found")
         #expect(try store.missing(list + list).count == Set(list).count)
@@ -100,7 +103,8 @@ func sampleReferrer(_ text: String = "one") throws -> ReferrerDocument {
         let parts = [noise(131_072, seed: 70), noise(1000, seed: 71)]
         let list = ChunkList(parts.map { ChunkReference(digest: Digest.of($0), length: $0.count) })
         try store.addChunks(zip(list.chunks, parts).map { ($0, $1) })
-        let index = try TreeIndex(entries: [TreeEntry(path: "file", mode: 0o644, content: .file(size: 132_072, sha256: Digest.of([9])))], kind: .app)
+        let index = try TreeIndex(
+            entries: [TreeEntry(path: "file", mode: 0o644, content: .file(size: 132_072, sha256: Digest.of([9])))], kind: .app)
         let root = CapsuleRoot(manifest: try Manifest(parsing: Array(manifestText.utf8)), index: index.digest, chunks: list.digest)
         let capsule = UnverifiedCapsule(root: root.bytes, index: index.bytes, chunks: list.bytes)
         #expect(code { try store.add(capsule, expecting: root.digest, origin: .fetched) } == "file_mismatch")
@@ -129,7 +133,8 @@ func sampleReferrer(_ text: String = "one") throws -> ReferrerDocument {
         let digest = try store.pack(directory: try folder.writeApp()).capsule.digest
         let document = try sampleReferrer()
         #expect(code { try store.addReferrer(document, to: Digest.of([1])) } == "capsule_not_found")
-        #expect(try failure { try store.addReferrer(ReferrerDocument(bytes: [1, 2], artifactType: "a/b"), to: digest) }.code.exit == .badData)
+        #expect(
+            try failure { try store.addReferrer(ReferrerDocument(bytes: [1, 2], artifactType: "a/b"), to: digest) }.code.exit == .badData)
         for _ in 0..<2 { try store.addReferrer(document, to: digest) }
         try store.addReferrer(try sampleReferrer("two"), to: digest)
         #expect(try CapsuleStore(home: folder.home).referrers(of: digest).count == 2)
@@ -152,5 +157,39 @@ func sampleReferrer(_ text: String = "one") throws -> ReferrerDocument {
         let chunk = capsule.tree.chunks.chunks[0]
         #expect(code { _ = try store.read(chunk: ChunkReference(digest: chunk.digest, length: chunk.length + 1)) } == "chunk_missing")
         #expect(try store.read(chunk: chunk).count == chunk.length, "a wrong question does no harm to the chunk")
+    }
+
+    /// Every chunk and file of it holds; but packed anywhere else the same files would be another capsule.
+    @Test func aCapsuleThatIsCutOtherwise() throws {
+        let folder = try TemporaryFolder()
+        let store = try CapsuleStore(home: folder.home)
+        let content = noise(100_000, seed: 21)
+        func capsule(_ lengths: [Int]) throws -> (UnverifiedCapsule, Digest) {
+            var chunks: [(ChunkReference, [UInt8])] = [], start = 0
+            for length in lengths {
+                let bytes = Array(content[start..<start + length])
+                chunks.append((ChunkReference(digest: Digest.of(bytes), length: length), bytes))
+                start += length
+            }
+            try store.addChunks(chunks)
+            let entry = TreeEntry(path: "noise", mode: TreeEntry.plainMode, content: .file(size: Int64(content.count), sha256: Digest.of(content)))
+            let index = try TreeIndex(entries: [entry], kind: .app), list = ChunkList(chunks.map(\.0))
+            let root = CapsuleRoot(manifest: try Manifest(parsing: Array(manifestText.utf8)), index: Digest.of(index.bytes), chunks: Digest.of(list.bytes))
+            return (UnverifiedCapsule(root: root.bytes, index: index.bytes, chunks: list.bytes), Digest.of(root.bytes))
+        }
+        let right = content.withUnsafeBytes { Chunker.cut($0) }
+        #expect(right.count > 2)
+        var late = right, joined = right
+        late[0] += 1
+        late[1] -= 1
+        joined[0] += joined.remove(at: 1)
+        for wrong in [late, joined.filter { $0 <= Limits.chunkBytesMax }, [50_000, 50_000]] where wrong.reduce(0, +) == content.count {
+            let (other, digest) = try capsule(wrong)
+            #expect(code { try store.add(other, expecting: digest, origin: .fetched) } == "chunks_invalid", "\(wrong)")
+        }
+        #expect(try store.capsules().isEmpty)
+        let (good, digest) = try capsule(right)
+        try store.add(good, expecting: digest, origin: .fetched)
+        #expect(try store.capsules().map(\.digest) == [digest])
     }
 }

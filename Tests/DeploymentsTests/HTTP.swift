@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import Synchronization
 
 struct Answer: Sendable {
     let status: Int
@@ -18,17 +19,20 @@ enum HTTP {
         var head = ["\(method) \(path) HTTP/1.1"] + (host.map { ["Host: \($0)"] } ?? []) + ["Connection: close"] + headers
         if let body, !headers.contains(where: { $0.lowercased().hasPrefix("transfer-encoding") }) { head.append("Content-Length: \(body.count)") }
         let request = Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8) + (body ?? [])
-        return try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async {
-                continuation.resume(with: Result { try Connection(port: port).exchange(request, isHead: method == "HEAD") })
-            }
-        }
+        return try await blocking { try Connection(port: port).exchange(request, isHead: method == "HEAD") }
     }
 }
 
-final class Connection {
+/// Off the few threads that async code shares.
+private func blocking<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+    try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
+    }
+}
+
+final class Connection: Sendable {
     private let descriptor: Int32
-    private var buffer: [UInt8] = []
+    private let received = Mutex<[UInt8]>([])
 
     init(port: Int, seconds: Int = 30) throws {
         signal(SIGPIPE, SIG_IGN)
@@ -50,7 +54,7 @@ final class Connection {
 
     deinit { close(descriptor) }
 
-    func send(_ bytes: [UInt8]) throws {
+    private func send(_ bytes: [UInt8]) throws {
         var done = 0
         while done < bytes.count {
             let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress.map { $0 + done }, bytes.count - done) }
@@ -59,33 +63,47 @@ final class Connection {
         }
     }
 
-    func send(_ text: String) throws { try send(Array(text.utf8)) }
+    /// Sends a request and waits for a part of its answer.
+    static func open(port: Int, _ request: String, until mark: String) async throws -> (connection: Connection, text: String) {
+        try await blocking {
+            let connection = try Connection(port: port)
+            try connection.send(Array(request.utf8))
+            return (connection, try connection.receive(until: mark))
+        }
+    }
+
+    func text(until mark: String) async throws -> String { try await blocking { try self.receive(until: mark) } }
+    func rest() async throws -> String { try await blocking { String(decoding: try self.receive(), as: UTF8.self) } }
 
     /// More bytes, none at the end.
-    func receive() throws -> [UInt8] {
+    private func receive() throws -> [UInt8] {
         var part = [UInt8](repeating: 0, count: 64 * 1024)
         let count = read(descriptor, &part, part.count)
         guard count >= 0 else { throw Failed(description: "receive: \(String(cString: strerror(errno)))") }
         return Array(part[..<count])
     }
 
-    func receive(until mark: String) throws -> String {
+    private func receive(until mark: String) throws -> String {
         while true {
-            let text = String(decoding: buffer, as: UTF8.self)
+            let text = String(decoding: received.withLock { $0 }, as: UTF8.self)
             if text.contains(mark) { return text }
             let more = try receive()
             guard !more.isEmpty else { throw Failed(description: "the connection ended before “\(mark)”: \(text)") }
-            buffer += more
+            received.withLock { $0 += more }
         }
     }
 
     fileprivate func exchange(_ request: [UInt8], isHead: Bool) throws -> Answer {
         // The other side may answer and close before it has read all.
         try? send(request)
+        var buffer: [UInt8] = []
         while true {
-            let more = try receive()
+            let more: [UInt8]
+            do { more = try receive() } catch { throw Failed(description: "\(error) after \(buffer.count) bytes of the answer to \(String(decoding: request.prefix(200), as: UTF8.self))") }
             if more.isEmpty { break }
             buffer += more
+            // Without a plain “Connection: close” of ours the other side may keep the connection.
+            if buffer.count < 4096, let answer = try? Self.parse(buffer, isHead: isHead), answer["content-length"] != nil { return answer }
         }
         return try Self.parse(buffer, isHead: isHead)
     }

@@ -21,6 +21,18 @@ import Testing
         #expect(backoff.delay(afterRunning: 0) == 500)
     }
 
+    @Test func portsAreThoseThatNoConnectionTakes() throws {
+        #expect(PortPool.candidates(ephemeral: Array("32768\t60999\n".utf8)) == [20_000...32_767, 61_000...65_535])
+        #expect(PortPool.candidates(ephemeral: Array("1024 65000".utf8)) == [])
+        #expect(PortPool.candidates(ephemeral: []) == [20_000...32_767, 61_000...65_535])
+        let ports = PortPool()
+        let taken = try (0..<200).map { _ in try ports.take() }
+        #expect(Set(taken).count == 200)
+        let range = try String(decoding: Files.read("/proc/sys/net/ipv4/ip_local_port_range", bytesMax: 64), as: UTF8.self)
+            .split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+        #expect(taken.allSatisfy { $0 < range[0] || $0 > range[1] })
+    }
+
     @Test func linesAreCut() {
         var splitter = LineSplitter(bytesMax: 8)
         #expect(splitter.add(Array("one\ntw".utf8)) == ["one"])

@@ -102,16 +102,18 @@ final class EventRecorder: Sendable {
     }
 
     /// The first such event after the `count` that are already known.
-    func next(_ type: String, after count: Int) async -> NodeEvent {
+    @discardableResult func next(after count: Int, where matches: @escaping @Sendable (NodeEvent) -> Bool) async -> NodeEvent {
         await withCheckedContinuation { continuation in
             let there: NodeEvent? = state.withLock { state in
-                if let event = state.events.dropFirst(count).first(where: { $0.type == type }) { return event }
-                state.waiters.append(({ $0.type == type }, continuation))
+                if let event = state.events.dropFirst(count).first(where: matches) { return event }
+                state.waiters.append((matches, continuation))
                 return nil
             }
             if let there { continuation.resume(returning: there) }
         }
     }
+
+    @discardableResult func next(_ type: String, after count: Int) async -> NodeEvent { await next(after: count) { $0.type == type } }
 }
 
 /// A manager that serves, until the body is done.
@@ -133,6 +135,17 @@ struct RunningDeployments: Sendable {
             last = answer
         }
         throw Failed(description: "\(what) did not come: \(last.map { "\($0.status) \($0.text.prefix(200))" } ?? "no answer")")
+    }
+
+    /// What an app writes reaches its log by a thread of its own, soon after; each request gives it time to.
+    func eventuallyLogs(_ ending: String, app: String = "shop", seconds: Int = 30) async throws -> Bool {
+        let name = try CapsuleName(parsing: app)
+        let end = ContinuousClock.now + .seconds(seconds)
+        while ContinuousClock.now < end {
+            if try await manager.logs(name, .dev, lines: 100).contains(where: { $0.hasSuffix(ending) }) { return true }
+            _ = try await get()
+        }
+        return false
     }
 }
 
@@ -169,6 +182,16 @@ func failure<T>(_ body: () async throws(MeshError) -> T) async -> MeshError? {
 func failure<T>(_ body: () throws(MeshError) -> T) -> MeshError? {
     do throws(MeshError) { _ = try body() } catch { return error }
     return nil
+}
+
+/// The owner's number and the mode of a file, as stat(1) says them.
+func ownership(of path: String) throws -> String {
+    let output = try Descriptor.pipe(), none = try Descriptor.memoryFile([])
+    let child = try ChildProcess(["/usr/bin/stat", "-c", "%u %a", path], descriptors: [none.number, output.writing.number])
+    guard child.wait() == .exited(0) else { throw Failed(description: "no \(path)") }
+    var buffer = [UInt8](repeating: 0, count: 256)
+    let count = read(output.reading.number, &buffer, buffer.count)
+    return String(decoding: buffer[..<max(count, 0)], as: UTF8.self).split(separator: "\n").first.map(String.init) ?? ""
 }
 
 /// An app as people write them: answers what it is asked, keeps a counter in its data folder, ends when told.

@@ -5,7 +5,7 @@ import MeshCore
 import Signing
 import Testing
 
-@Suite struct AdmissionTests {
+@Suite(.serialized) struct AdmissionTests {
     /// Every route of docs/formats/exchange.md but pairing, and some that do not exist.
     private static let routes: [PeerRequest] = {
         let digest = Digest.of([1])

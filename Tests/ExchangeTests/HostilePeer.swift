@@ -77,8 +77,9 @@ server.serve_forever()
     }
 
     deinit {
+        // Not SIGTERM: a child starts with the signals blocked that the thread which started it blocks.
         process.withLock {
-            $0.terminate()
+            kill($0.processIdentifier, SIGKILL)
             $0.waitUntilExit()
         }
     }

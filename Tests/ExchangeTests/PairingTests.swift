@@ -5,7 +5,7 @@ import MeshCore
 import Signing
 import Testing
 
-@Suite struct PairingTests {
+@Suite(.serialized) struct PairingTests {
     @Test func joiningBringsTheMeshItsFactsAndRoles() async throws {
         try await withDirectory { directory in
             let ada = try TestNode("ada", in: directory), bob = try TestNode("Bob's laptop", in: directory)

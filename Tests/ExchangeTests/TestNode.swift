@@ -157,7 +157,7 @@ extension MeshError {
 }
 
 /// A folder with a manifest and some files of seeded bytes, `kibibytes` each.
-func writeSource(_ directory: String, name: String = "sample", version: String = "1.0.0", files: Int, kibibytes: Int, seed: UInt8 = 1) throws {
+func writeSource(_ directory: String, name: String = "sample", version: String = "1.0.0", files: Int, kibibytes: Int, seed: UInt8 = 1) throws(MeshError) {
     try Files.makeDirectory(directory)
     let manifest: JSONValue = ["id": .string("urn:oursynth:app:\(name)@\(version)"), "name": .string(name), "version": .string(version), "app": ["framework": "static"]]
     try Files.writeDurably(manifest.canonicalBytes, to: directory + "/capsule.json")

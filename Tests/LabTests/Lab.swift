@@ -26,6 +26,7 @@ final class Lab: Sendable {
     }
 
     /// A command in a host, whatever it ends with.
+    @discardableResult
     func exec(_ host: Int, _ arguments: [String], input: String = "", timeout: TimeInterval = 180) throws -> CommandResult {
         try Shell.run(Shell.repository + "/scripts/lab", ["--name", name, "exec", "\(host)", "--"] + arguments, input: input, timeout: timeout)
     }
@@ -50,6 +51,7 @@ final class Lab: Sendable {
     }
 
     /// Asks again until the answer is there; at most `seconds`.
+    @discardableResult
     func eventually<T>(within seconds: TimeInterval = 30, _ what: String, _ ask: () throws -> T?) throws -> T {
         let end = Date().addingTimeInterval(seconds)
         var last: (any Error)?

@@ -68,7 +68,7 @@ import Testing
         #expect(onFour.first?["capsule"] as? String == digest)
 
         // What the guestbook was told survives its restart.
-        try #require(try lab.exec(4, ["curl", "-fsS", "-o", "/dev/null", "-H", "Host: guestbook.dev.localhost", "--data-urlencode", "name=Ada", "--data-urlencode", "text=kept over restarts", "http://127.0.0.1:8080/entries"]).succeeded)
+        try #require(try lab.exec(4, ["curl", "-fsS", "-o", "/dev/null", "-H", "Host: guestbook.dev.localhost", "--data-urlencode", "name=Ada", "--data-urlencode", "message=kept over restarts", "http://127.0.0.1:8080/entries"]).succeeded)
         #expect(nodes[4]?.stop() == 0)
         nodes[4] = try lab.up(4)
         let again = try lab.eventually("the guestbook answers again") { () -> String? in

@@ -18,7 +18,10 @@ public struct CommandResult: Sendable {
     }
 }
 
-public struct ShellError: Error, CustomStringConvertible { public let description: String }
+public struct ShellError: Error, CustomStringConvertible {
+    public let description: String
+    public init(description: String) { self.description = description }
+}
 
 /// Runs real programs, as a user would.
 public enum Shell {

@@ -86,6 +86,36 @@ import Testing
         #expect(try stranger.run("verify", "note").status == 0)
     }
 
+    /// The file carries the charter, the grants and the release: the root's public key alone is enough to believe it.
+    @Test func aRootsKeyIsEnoughForAStranger() throws {
+        let author = try CommandLineHome("author"), stranger = try CommandLineHome("stranger"), other = try CommandLineHome("other")
+        let caps = author.folder.path + "/note.caps", again = stranger.folder.path + "/again.caps"
+        // Signed by a key of its own, which the mesh knows by a grant.
+        try #require(try author.run("keys", "new", "alice").succeeded)
+        try #require(try author.run("keys", "trust", author.path + "/keys/alice.pub", "--role", "publisher", "--scope", "note").succeeded)
+        try #require(try author.run("pack", try author.writeApp(), "--key", "alice", "--release", "-o", caps).succeeded)
+        try #require(try other.run("init").succeeded)
+        #expect(try stranger.run("verify", caps).status == 77)
+        #expect(try stranger.run("verify", caps, "--trust", other.path + "/keys/root.pub").status == 77)
+        let verdict = try stranger.json("verify", caps, "--trust", author.path + "/keys/root.pub")
+        #expect(verdict["trusted"] as? Bool == true)
+        #expect((verdict["reason"] as? String)?.contains("root") == true)
+        // Passed on by someone of another mesh, it carries the same still.
+        try #require(try stranger.run("import", caps).succeeded)
+        try #require(try stranger.run("export", "note", "-o", again).succeeded)
+        #expect(try other.run("verify", again, "--trust", author.path + "/keys/root.pub").status == 0)
+    }
+
+    @Test func keysAreMadeWithAndWithoutAPassphrase() throws {
+        let home = try CommandLineHome()
+        #expect(try home.json("keys", "new", "plain")["sealed"] as? Bool == false)
+        #expect(try home.run("keys", "new", "sealed", "--passphrase-stdin", input: "correct horse\n").succeeded)
+        #expect(try home.run("keys", "new", "plain").status == 73)
+        let keys = try home.list("keys", "list")
+        #expect(keys.first { $0["name"] as? String == "sealed" }?["sealed"] as? Bool == true)
+        #expect(Set(keys.compactMap { $0["name"] as? String }) == ["node", "root", "plain", "sealed"])
+    }
+
     @Test func unpackWritesAllOrNothing() throws {
         let home = try CommandLineHome()
         try home.run("pack", try home.writeApp())
