@@ -76,9 +76,10 @@ public final class EventLog: Sendable {
 
     public var recent: [StoredEvent] { state.withLock { $0.recent } }
 
-    /// The newest events of a home's log, without opening it for writing.
-    public static func recent(in home: HomeLayout) throws(MeshError) -> [StoredEvent] {
-        try readTail(home.state + "/events.jsonl").events
+    /// The newest events of a home's log as they are followed, without opening it for writing.
+    public static func recent(in home: HomeLayout) throws(MeshError) -> [(type: String, document: JSONValue)] {
+        let tail = try readTail(home.state + "/events.jsonl")
+        return tail.events.map { ($0.event.type, $0.json(epoch: tail.epoch ?? "")) }
     }
 
     /// A signal whenever something was appended; read what with `events(after:)`. Ends when its reader stops.

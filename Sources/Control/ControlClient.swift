@@ -24,15 +24,18 @@ public struct ControlClient: Sendable {
 
     /// Listens to a run until it ends; whoever stops waiting for it cancels it.
     private func follow(_ id: String, _ onEvent: @escaping @Sendable (NodeEvent) -> Void) async throws(MeshError) -> JSONValue {
-        try await stream("/oai/runs/\(id)/events", onEvent)
+        try await stream("/oai/runs/\(id)/events") { value in
+            guard let source = value["source"]?.string, let type = value["type"]?.string else { return }
+            onEvent(NodeEvent(source: source, type: type, data: value["data"] ?? .null))
+        }
         if Task.isCancelled { _ = try await send(.POST, "/oai/runs/\(id)/cancel", headers: [], body: []) }
         return try await get("/oai/runs/\(id)")
     }
 
     public func get(_ path: String) async throws(MeshError) -> JSONValue { try await send(.GET, path, headers: [], body: nil) }
 
-    /// Follows a stream of events until it ends.
-    public func stream(_ path: String, _ onEvent: @escaping @Sendable (NodeEvent) -> Void) async throws(MeshError) {
+    /// Follows a stream of events until it ends: `{id, ts, source, type, data}` each.
+    public func stream(_ path: String, _ onEvent: @escaping @Sendable (JSONValue) -> Void) async throws(MeshError) {
         do {
             let response = try await HTTPClient.shared.execute(request(.GET, path), deadline: .distantFuture)
             var pending: [UInt8] = []
@@ -41,9 +44,8 @@ public struct ControlClient: Sendable {
                 while let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
                     let line = Array(pending[..<end])
                     pending.removeSubrange(...end)
-                    guard line.starts(with: Array("data: ".utf8)), let value = try? JSONValue.parse(Array(line.dropFirst(6)), bytesMax: 4 << 20),
-                          let source = value["source"]?.string, let type = value["type"]?.string else { continue }
-                    onEvent(NodeEvent(source: source, type: type, data: value["data"] ?? .null))
+                    guard line.starts(with: Array("data: ".utf8)), let value = try? JSONValue.parse(Array(line.dropFirst(6)), bytesMax: 4 << 20) else { continue }
+                    onEvent(value)
                 }
             }
         } catch { throw unreachable(error) }

@@ -33,10 +33,12 @@ struct AccessMiddleware: RouterMiddleware {
         case .socket: context.principal = .local
         case .network:
             guard let authority = request.head.authority, Self.hosts.contains(Self.host(of: authority)) else {
-                return Problem(.hostRefused, "this API answers only under the names of this machine").response
+                return Problem(.hostRefused, "this API answers only under the names of this machine",
+                               hint: "ask 127.0.0.1, localhost or [::1]").response
             }
             if let origin = request.headers[.origin], Self.originHost(origin) != authority {
-                return Problem(.originRefused, "requests from \(origin.prefix(100)) are not answered").response
+                return Problem(.originRefused, "requests from \(origin.prefix(100)) are not answered",
+                               hint: "pages of other origins may not use this API; a program of yours needs no Origin header").response
             }
             if request.uri.path != "/oai/health" {
                 guard let header = request.headers[.authorization], header.lowercased().hasPrefix("bearer "),

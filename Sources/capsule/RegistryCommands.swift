@@ -49,15 +49,9 @@ struct Events: AsyncParsableCommand {
     func run() async throws {
         if follow {
             let path = "/oai/events" + (type.isEmpty ? "" : "?types=\(type.joined(separator: ","))")
-            try await ControlClient(home: options.home).stream(path) { Terminal.print(Self.line($0, nil)) }
+            try await ControlClient(home: options.home).stream(path) { Terminal.print($0.canonicalText) }
             return
         }
-        for stored in try EventLog.recent(in: options.home) where type.isEmpty || type.contains(stored.event.type) { Terminal.print(Self.line(stored.event, stored.at)) }
-    }
-
-    private static func line(_ event: NodeEvent, _ at: Milliseconds?) -> String {
-        var object: [String: JSONValue] = ["source": .string(event.source), "type": .string(event.type), "data": event.data]
-        if let at { object["ts"] = .integer(at) }
-        return JSONValue.object(object).canonicalText
+        for event in try EventLog.recent(in: options.home) where type.isEmpty || type.contains(event.type) { Terminal.print(event.document.canonicalText) }
     }
 }

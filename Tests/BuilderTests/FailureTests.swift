@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "perl -MSocket=getaddrinfo -e 'my ($error) = getaddrinfo(\"deb.debian.org\", 80); die $error if $error'",
+        "perl -MSocket=getaddrinfo -e 'my ($error) = getaddrinfo(\"example.org\", 80); die $error if $error'",
         "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr => \"192.0.2.1:80\", Timeout => 5) or die $@'",
     ]) func aBuildThatWantsTheNetworkIsToldThereIsNone(_ step: String) async throws {
         let workshop = try Workshop()

@@ -49,7 +49,7 @@ import Testing
 
 @Suite struct NetworkHintTests {
     @Test(arguments: [
-        ("curl: (6) Could not resolve host: deb.debian.org", true),
+        ("curl: (6) Could not resolve host: example.org", true),
         ("npm ERR! code ENOTFOUND", true),
         ("fatal: unable to access 'https://x/': Temporary failure in name resolution", true),
         ("connect to 10.0.0.1 port 80: Network is unreachable", true),
