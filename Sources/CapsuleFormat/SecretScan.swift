@@ -58,8 +58,21 @@ public struct SecretScanner: Sendable {
     }
 
     private static func countNewlines(_ bytes: UnsafeRawBufferPointer) -> Int {
-        var count = 0
-        for byte in bytes { count &+= byte == 0x0a ? 1 : 0 }
+        var count = 0, at = 0
+        // Every byte of every large file comes by here: 32 at a time, in lanes that are added up before they can overflow.
+        while at &+ 32 <= bytes.count {
+            let end = min(bytes.count &- 32, at &+ 32 &* 254)
+            var lanes = SIMD32<UInt8>()
+            while at <= end {
+                lanes.replace(with: lanes &+ 1, where: bytes.loadUnaligned(fromByteOffset: at, as: SIMD32<UInt8>.self) .== 0x0a)
+                at &+= 32
+            }
+            count &+= Int(SIMD32<UInt16>(truncatingIfNeeded: lanes).wrappedSum())
+        }
+        while at < bytes.count {
+            count &+= bytes[at] == 0x0a ? 1 : 0
+            at &+= 1
+        }
         return count
     }
 

@@ -6,16 +6,18 @@ internal import Signing
 /// facts at one place in an author's sequence the two smallest ids stay, which proves the equivocation and bounds it.
 struct AdmittedSet: Sendable {
     let admitted: [Digest: Fact]
-    /// From authors that no chain reaches yet.
+    /// From authors that no chain reaches yet, in the order in which they were offered.
     let waiting: [Fact]
     let grants: Grants
 
     init(offered: some Sequence<Fact>, charter: Charter) {
         var byAuthor: [Digest: [Fact]] = [:]
+        var order: [(author: Digest, fact: Fact)] = []
         var seen: Set<Digest> = []
         for fact in offered where seen.insert(fact.id).inserted {
             guard let author = fact.author.subject else { continue }
             byAuthor[author, default: []].append(fact)
+            order.append((author, fact))
         }
         var admitted: [Digest: Fact] = [:]
         var grants = Grants([], charter: charter)
@@ -31,10 +33,11 @@ struct AdmittedSet: Sendable {
         }
         self.admitted = admitted
         self.grants = grants
-        waiting = byAuthor.filter { !known.contains($0.key) }.values.flatMap(\.self).sorted { $0.id < $1.id }
+        waiting = order.filter { !known.contains($0.author) }.map(\.fact)
     }
 
-    /// The same set, holding on to no more than so many facts that wait.
+    /// The same set, holding on to no more than so many facts that wait: the oldest, so that a flood of strangers' facts does
+    /// not push out what is waited for.
     init(_ set: AdmittedSet, waitingMax: Int) {
         admitted = set.admitted
         grants = set.grants

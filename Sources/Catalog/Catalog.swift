@@ -123,12 +123,13 @@ public final class Catalog: Sendable {
 
     private func admit(_ facts: [Fact], _ refused: [MeshError]) throws(MeshError) -> Admission {
         let result: Result<Admission, MeshError> = state.withLock { state in
+            // The home may have joined another mesh since they were read.
+            let ours = facts.filter { $0.mesh == state.charter.meshID }
+            let refused = refused + facts.filter { $0.mesh != state.charter.meshID }.map { Fact.foreign($0.mesh) }
             let before = state.set
-            let fresh = facts.filter { before.admitted[$0.id] == nil }
-            let waiting = before.waiting + fresh
-            guard !fresh.isEmpty else { return .success(Admission(admitted: [], known: facts.count, waiting: 0, refused: refused)) }
-            // The oldest stay: a flood of strangers' facts does not push out what is waited for.
-            let after = AdmittedSet(offered: Array(before.admitted.values) + waiting.prefix(Limits.limboFactsPerPeerMax + Limits.factsPerMessageMax), charter: state.charter)
+            let fresh = ours.filter { before.admitted[$0.id] == nil }
+            guard !fresh.isEmpty else { return .success(Admission(admitted: [], known: ours.count, waiting: 0, refused: refused)) }
+            let after = AdmittedSet(offered: Array(before.admitted.values) + before.waiting + fresh, charter: state.charter)
             let admitted = after.admitted.values.filter { before.admitted[$0.id] == nil }.sorted { $0.id < $1.id }
             let evicted = before.admitted.keys.filter { after.admitted[$0] == nil }
             do throws(MeshError) {
@@ -136,8 +137,8 @@ public final class Catalog: Sendable {
             } catch { return .failure(error) }
             state.take(AdmittedSet(after, waitingMax: Limits.limboFactsPerPeerMax))
             let stillWaiting = Set(state.set.waiting.map(\.id))
-            let waits = fresh.count { stillWaiting.contains($0.id) }
-            return .success(Admission(admitted: admitted, known: facts.count - fresh.count, waiting: waits, refused: refused))
+            let waits = Set(fresh.map(\.id)).count(where: stillWaiting.contains)
+            return .success(Admission(admitted: admitted, known: ours.count - admitted.count - waits, waiting: waits, refused: refused))
         }
         let admission = try result.get()
         if !admission.admitted.isEmpty { followers.tell() }
@@ -169,7 +170,7 @@ public final class Catalog: Sendable {
         }
         let envelope = try draft.get()
         let fact = try Fact(parsing: envelope, mesh: meshID)
-        _ = try admit([fact], [])
+        if let refused = try admit([fact], []).refused.first { throw refused }
         return fact
     }
 
@@ -221,7 +222,7 @@ public final class Catalog: Sendable {
     public func resolve(_ name: CapsuleName, version: SemanticVersion?) throws(MeshError) -> Release? {
         let all = try releases(matching: Glob(name.description)).filter { version == nil || $0.version == version }
         // A pre-release is the newest only where there is nothing else.
-        guard let newest = all.max(by: { ($0.version.prerelease.isEmpty ? 1 : 0, $0.version) < ($1.version.prerelease.isEmpty ? 1 : 0, $1.version) }) else { return nil }
+        guard let newest = all.last(where: \.version.prerelease.isEmpty) ?? all.last else { return nil }
         let candidates = all.filter { $0.version == newest.version }
         guard !candidates.contains(where: \.contested) else {
             throw MeshError(.contested, "\(name)@\(newest.version) is contested: there is more than one claim to it", hint: "compare them and name the one you trust by its digest",
@@ -236,18 +237,23 @@ public final class Catalog: Sendable {
 
     // MARK: Another mesh
 
-    /// Takes the place of this home's mesh: all or nothing, in one transaction.
+    /// Takes the place of this home's mesh: all or nothing, in one transaction. Nothing is published or taken in meanwhile.
     public func replaceMesh(charter bytes: [UInt8], facts envelopes: [[UInt8]]) throws(MeshError) {
         let charter = try Charter(parsing: bytes)
         var facts: [Fact] = []
         for envelope in envelopes { facts.append(try Fact(parsing: envelope, mesh: charter.meshID)) }
         let fresh = State(charter: charter, offered: facts)
-        try table.replace(charter: bytes, facts: Array(fresh.set.admitted.values))
-        try Files.writeDurably(bytes, to: home.charter)
-        state.withLock { state in
-            state.charter = charter
-            state.take(fresh.set)
+        let result: Result<Void, MeshError> = publishing.withLock { _ in
+            state.withLock { state in
+                do throws(MeshError) { try table.replace(charter: bytes, facts: Array(fresh.set.admitted.values)) } catch { return .failure(error) }
+                state.charter = charter
+                state.take(fresh.set)
+                return .success(())
+            }
         }
+        try result.get()
+        // Done, whatever becomes of the copy for people: the next opening writes it where this could not.
+        try? Files.writeDurably(bytes, to: home.charter)
         followers.tell()
     }
 

@@ -68,7 +68,16 @@ struct CatalogView: Sendable {
         return groups.values.flatMap { group in
             let isContested = Set(group.map(\.capsule)).count > 1
             return group.map { isContested ? $0.asContested : $0 }
-        }.sorted { ($0.name, $0.version, $0.fact) < ($1.name, $1.version, $1.fact) }
+        }.sorted(by: precedes)
+    }
+
+    /// By name, then precedence of the version; builds of one version by their text, and claims to one build by the fact.
+    private static func precedes(_ a: Catalog.Release, _ b: Catalog.Release) -> Bool {
+        if a.name != b.name { return a.name < b.name }
+        if a.version < b.version { return true }
+        if b.version < a.version { return false }
+        let (x, y) = (a.version.description, b.version.description)
+        return x != y ? x.utf8.lexicographicallyPrecedes(y.utf8) : a.fact < b.fact
     }
 }
 

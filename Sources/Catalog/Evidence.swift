@@ -13,8 +13,29 @@ extension Catalog {
         guard !makers.isEmpty else { return [] }
         let above = makers.reduce(makers) { $0.union(grants.ancestors(of: $1)) }
         let rest = facts.filter { $0.kind == "revoke" || ($0.kind == "grant" && $0.subject.map(above.contains) ?? false) }
-        return try charter.envelopes + (about + rest).sorted { $0.id < $1.id }.map(\.envelope)
+        let chains = Self.keptChains(of: above, rest, facts)
+        var seen: Set<Digest> = []
+        return try charter.envelopes + (about + rest + chains).filter { seen.insert($0.id).inserted }.sorted { $0.id < $1.id }.map(\.envelope)
     }
+
+    /// What a revocation keeps of one of these keys is kept with the facts before it. Where that is more than a file carries,
+    /// the reader finds less kept than the mesh does, and trusts less.
+    private static func keptChains(of keys: Set<Digest>, _ revocations: [Fact], _ facts: [Fact]) -> [Fact] {
+        let byID = Dictionary(facts.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        var out: [Fact] = []
+        for revocation in revocations where revocation.kind == "revoke" && revocation.subject.map(keys.contains) ?? false {
+            var next = revocation.author.subject == revocation.subject ? revocation.prev : revocation.body["keep"]?.string.flatMap { Digest(hex: $0) }
+            while let id = next, let fact = byID[id], fact.author.subject == revocation.subject {
+                guard out.count < chainFactsMax else { return [] }
+                out.append(fact)
+                next = fact.prev
+            }
+        }
+        return out
+    }
+
+    /// Half of the documents that may refer to a capsule.
+    private static let chainFactsMax = Limits.referrersPerCapsuleMax / 2
 }
 
 /// What a capsule brings along of the mesh that it comes from, weighed by itself and believed by nobody yet.

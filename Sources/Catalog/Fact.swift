@@ -10,6 +10,7 @@ public struct Fact: Sendable, Hashable {
     /// SHA-256 of what is signed: the same words in another envelope are the same fact.
     public let id: Digest
     public let kind: String
+    let mesh: Digest
     /// The capsule, key or fact that it is about.
     public let subject: Digest?
     public let author: PublicKey
@@ -38,7 +39,8 @@ public struct Fact: Sendable, Hashable {
         guard let meshID = Digest(hex: try reader.string("mesh")), let author = Hex.decode(try reader.string("author")).flatMap(PublicKey.init(bytes:)) else {
             throw Self.invalid("mesh or author is not in hex")
         }
-        guard meshID == mesh else { throw MeshError(.factForeign, "a fact belongs to the mesh \(meshID.hex.prefix(16))…, not to this one") }
+        guard meshID == mesh else { throw Self.foreign(meshID) }
+        self.mesh = mesh
         seq = try reader.integer("seq")
         at = Int64(try reader.integer("at"))
         let prevText = try reader.stringIfPresent("prev")
@@ -69,6 +71,11 @@ public struct Fact: Sendable, Hashable {
 
     public static func == (a: Fact, b: Fact) -> Bool { a.id == b.id }
     public func hash(into hasher: inout Hasher) { hasher.combine(id) }
+
+    static func foreign(_ mesh: Digest) -> MeshError {
+        MeshError(.factForeign, "a fact belongs to the mesh \(mesh.hex.prefix(16))…, not to this one",
+                  hint: "facts are never taken over from another mesh; join that mesh to see them")
+    }
 
     private static func invalid(_ why: String) -> MeshError { MeshError(.factInvalid, "a fact is not valid: \(why)") }
 }

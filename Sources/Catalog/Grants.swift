@@ -61,11 +61,16 @@ struct Grants: Sendable {
         return !scope.isEmpty && scope.allSatisfy { wanted in !wanted.matchesEverything && names.contains { $0.covers(wanted) } }
     }
 
-    /// Whoever stands above a key in some chain, the key itself not among them.
+    /// How many grants lie between the roots and a key, at the least; a root has none.
+    private func depth(of key: Digest) -> Int { isRoot(key) ? 0 : byKey[key]?.map(\.depth).min() ?? .max }
+
+    /// Whoever stands above a key in some chain, the key itself not among them. An issuer is above only those that are farther
+    /// from the roots than itself: a grant to somebody higher up puts nobody above them.
     func ancestors(of key: Digest) -> Set<Digest> {
         var out = roots, open = [key]
         while let next = open.popLast() {
-            for grant in byKey[next] ?? [] where out.insert(grant.issuer).inserted { open.append(grant.issuer) }
+            let own = depth(of: next)
+            for grant in byKey[next] ?? [] where depth(of: grant.issuer) < own && out.insert(grant.issuer).inserted { open.append(grant.issuer) }
         }
         out.remove(key)
         return out

@@ -98,6 +98,12 @@ import Testing
         #expect(Self.scan([UInt8](repeating: 0x20, count: 8192) + [0] + Array(Self.tokens[0].0.utf8))?.what == "an AWS access key")
     }
 
+    @Test func linesAreCountedThroughManyBytes() {
+        // Nothing but newlines is the most that the lanes of the counting can be asked to hold.
+        let text = [UInt8](repeating: 0x0a, count: 300_007) + Array(String(repeating: "ab\n", count: 50_000).utf8) + Array(Self.pem("PRIVATE KEY").utf8)
+        for pieces in [nil, 40_000, 100_001] { #expect(Self.scan(text, pieces: pieces)?.line == 350_008, "\(pieces ?? 0)") }
+    }
+
     /// However a file comes in pieces, the same is found in the same line.
     @Test func anyPieces() {
         let filler = String(repeating: "some words of text\nand more-of_it\n", count: 12)

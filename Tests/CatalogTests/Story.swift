@@ -1,7 +1,6 @@
 @testable import Catalog
 import MeshCore
 import Signing
-import Testing
 
 /// A mesh of one root, and everything that its people have signed so far, honest or not.
 final class Story {
@@ -81,6 +80,9 @@ struct Author {
 /// The capsule with that content.
 func capsule(_ content: String) -> Digest { Digest.of(Array(content.utf8)) }
 
+/// The roles of somebody, with their scopes, as views tell them.
+func held(_ roles: [Role: [String]]) -> [Role: [Glob]] { roles.mapValues { globs in globs.map { Glob($0) } } }
+
 extension CatalogView {
     /// `name@version`, with a `?` where it is contested, in the view's order.
     var listed: [String] { releases.map { "\($0.name)@\($0.version)\($0.contested ? "?" : "")" } }
@@ -132,7 +134,12 @@ struct SplitMix: RandomNumberGenerator {
 
     mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
     mutating func pick<T>(_ items: [T]) -> T { items[below(items.count)] }
-    mutating func key() -> SigningKey? { SigningKey(seed: (0..<32).map { _ in UInt8(truncatingIfNeeded: next()) }) }
+
+    mutating func key() -> SigningKey {
+        var seed: [UInt8] = []
+        for _ in 0..<32 { seed.append(UInt8(truncatingIfNeeded: next())) }
+        return SigningKey(seed: seed) ?? .generate()
+    }
 }
 
 func permutations<T>(_ items: [T]) -> [[T]] {
