@@ -96,7 +96,19 @@ let package = Package(
     ]
 )
 
-// MESH_ONLY=<test target>
+// MESH_FUZZ=1: the readers of foreign bytes, instrumented, as a library that libFuzzer's main is linked to (scripts/fuzz).
+if Context.environment["MESH_FUZZ"] != nil {
+    let rooms = ["MeshCore", "Signing", "CapsuleFormat", "CapsuleStore"]
+    let instrumented = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
+    for target in package.targets where rooms.contains(target.name) { target.swiftSettings?.append(instrumented) }
+    package.targets.append(.target(name: "FuzzReaders", dependencies: rooms.map { .init(stringLiteral: $0) }, path: "Tests/Fuzz", exclude: ["corpus"],
+                                   swiftSettings: settings + [instrumented]))
+    package.products = [.library(name: "FuzzReaders", type: .dynamic, targets: ["FuzzReaders"])]
+    let keep = Set(rooms + ["FuzzReaders", "CLinux", "CSodium", "CZstd"])
+    package.targets = package.targets.filter { keep.contains($0.name) }
+}
+
+// MESH_ONLY=<target>,…: these and what they need, for a quicker build while working on one room.
 if let only = Context.environment["MESH_ONLY"] {
     var keep: Set<String> = []
     func visit(_ name: String) {
