@@ -49,9 +49,12 @@ extension NodeParts {
         return try store.capsule(digest)
     }
 
-    /// Takes a `.caps` file or an OCI layout folder in, and merges the facts of this mesh that came with it.
+    /// Takes a `.caps` file or an OCI layout folder in, and merges the facts of this mesh that came with it. A signature in it
+    /// that does not hold is a file that somebody altered: nothing of it is taken.
     func importLayout(_ path: String) throws(MeshError) -> VerifiedCapsule {
-        let capsule = try store.importLayout(path: path)
+        let capsule = try store.importLayout(path: path, accepting: { archive throws(MeshError) in
+            _ = try Self.signatures(in: archive.referrers, of: archive.capsule.digest)
+        })
         _ = try catalog.admit(try store.referrers(of: capsule.digest).map(\.bytes))
         return capsule
     }

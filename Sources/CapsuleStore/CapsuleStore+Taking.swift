@@ -54,11 +54,14 @@ extension CapsuleStore {
     }
 
     /// Takes in a `.caps` file, an OCI layout folder, or a tar of one, with what refers to the capsule. It is listed when all
-    /// of it was read and verified.
+    /// of it was read and verified. `accepting` is asked about the documents before anything is stored.
     ///
-    /// - Throws: what is wrong with the file (exit 65), `disk_full`.
-    public func importLayout(path: String, progress: StoreProgressSink? = nil) throws(MeshError) -> VerifiedCapsule {
+    /// - Throws: what is wrong with the file (exit 65), `disk_full`, what `accepting` throws.
+    public func importLayout(
+        path: String, progress: StoreProgressSink? = nil, accepting: (CapsuleArchive) throws(MeshError) -> Void = { _ throws(MeshError) in }
+    ) throws(MeshError) -> VerifiedCapsule {
         let archive = try CapsuleArchive(Layout.open(path, codec: ZstdCodec()))
+        try accepting(archive)
         let index = archive.capsule.tree.index
         let meter = ProgressMeter("import", files: index.fileCount, bytes: index.byteCount, progress)
         try inTurn { () throws(MeshError) in
