@@ -59,15 +59,13 @@ public struct SecretScanner: Sendable {
 
     private static func countNewlines(_ bytes: UnsafeRawBufferPointer) -> Int {
         var count = 0, at = 0
-        // Every byte of every large file comes by here: 32 at a time, in lanes that are added up before they can overflow.
-        while at &+ 32 <= bytes.count {
-            let end = min(bytes.count &- 32, at &+ 32 &* 254)
-            var lanes = SIMD32<UInt8>()
-            while at <= end {
-                lanes.replace(with: lanes &+ 1, where: bytes.loadUnaligned(fromByteOffset: at, as: SIMD32<UInt8>.self) .== 0x0a)
-                at &+= 32
-            }
-            count &+= Int(SIMD32<UInt16>(truncatingIfNeeded: lanes).wrappedSum())
+        // Every byte of every large file comes by here: eight at a time. A byte that is a newline is zero after the exclusive or,
+        // and only a zero byte keeps its high bit clear through the sum and the two ors.
+        let newlines: UInt64 = 0x0a0a_0a0a_0a0a_0a0a, low: UInt64 = 0x7f7f_7f7f_7f7f_7f7f
+        while at &+ 8 <= bytes.count {
+            let x = bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self) ^ newlines
+            count &+= (~(((x & low) &+ low) | x | low)).nonzeroBitCount
+            at &+= 8
         }
         while at < bytes.count {
             count &+= bytes[at] == 0x0a ? 1 : 0
