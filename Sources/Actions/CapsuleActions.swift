@@ -99,22 +99,31 @@ let capsuleActions: [Action] = [
             "documents": .array(listed),
         ]
     },
-    Action("capsule.unpack", "Unpack", "Verified files into a new or empty folder; all or nothing. The digest of a build's output unpacks as well.", scope: .write, isLong: true,
+    Action("capsule.unpack", "Unpack", "Verified files into a new or empty folder; all or nothing. A .caps file is unpacked without being taken in; the digest of a build's output unpacks as well.", scope: .write, isLong: true,
            input: .object([
                reference, .init("directory", .string(), "Absolute path of a folder that is new or empty"),
+               .optional("paths", .array(.string()), "Only these files and folders, relative to the top of the capsule"),
                .optional("untrusted", .boolean, "Go on although nobody trusted signed it"),
            ]),
            output: .object([.init("digest", .string(), "What was unpacked"), .init("files", .integer, "Files written"), .init("bytes", .integer, "Their size")])) { context, params throws(MeshError) in
         let parts = context.parts, text = params["ref"]?.string ?? "", directory = params["directory"]?.string ?? ""
-        let untrusted = params["untrusted"]?.bool == true
+        let untrusted = params["untrusted"]?.bool == true, paths = (params["paths"]?.array ?? []).compactMap(\.string)
+        let progress = context.storeProgress("capsule.unpack")
         return try await offEventLoops { () throws(MeshError) in
+            if case .path(let path) = try Reference(parsing: text) {
+                let done = try CapsuleStore.restoreLayout(path: path, to: directory, paths: paths, progress: progress, accepting: { archive throws(MeshError) in
+                    let verdict = try parts.trustVerdict(archive.capsule, archive.referrers, anchors: [])
+                    if !untrusted { try NodeParts.require(verdict, of: archive.capsule) }
+                })
+                return ["digest": JSONValue(done.capsule.digest), "files": JSONValue(done.files), "bytes": .integer(done.bytes)]
+            }
             if case .digest(let digest) = try Reference(parsing: text), !parts.store.contains(capsule: digest), let tree = try? parts.store.tree(index: digest) {
-                let done = try parts.store.restore(tree, manifest: nil, to: directory)
+                let done = try parts.store.restore(tree, manifest: nil, to: directory, paths: paths, progress: progress)
                 return ["digest": JSONValue(digest), "files": JSONValue(done.files), "bytes": .integer(done.bytes)]
             }
             let capsule = try parts.storedCapsule(text)
             if !untrusted { try parts.requireTrust(in: capsule) }
-            let done = try parts.store.restore(capsule.tree, manifest: capsule.manifest, to: directory)
+            let done = try parts.store.restore(capsule.tree, manifest: capsule.manifest, to: directory, paths: paths, progress: progress)
             return ["digest": JSONValue(capsule.digest), "files": JSONValue(done.files), "bytes": .integer(done.bytes)]
         }
     },

@@ -79,7 +79,10 @@ extension NodeParts {
 
     /// `untrusted` (77) unless the node has a reason to believe in the stored capsule.
     func requireTrust(in capsule: VerifiedCapsule) throws(MeshError) {
-        let verdict = try trustVerdict(capsule, try store.referrers(of: capsule.digest), anchors: [])
+        try Self.require(try trustVerdict(capsule, try store.referrers(of: capsule.digest), anchors: []), of: capsule)
+    }
+
+    static func require(_ verdict: TrustVerdict, of capsule: VerifiedCapsule) throws(MeshError) {
         guard verdict.trusted else {
             throw MeshError(.untrusted, "\(capsule.digest) is intact, but \(verdict.reason)",
                             hint: "ask its author for a release, or trust the signer: `capsule keys trust FILE.pub --role publisher --scope \(capsule.manifest.id.name)`")

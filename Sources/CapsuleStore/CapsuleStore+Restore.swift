@@ -6,41 +6,32 @@ public import MeshCore
 extension CapsuleStore {
     /// Restores a tree. It is made beside `directory`, each chunk verified as it is written, and takes its place when all of
     /// it is durable; on any failure nothing is left. `manifest` becomes `capsule.json`, so that packing the folder gives the
-    /// same capsule.
+    /// same capsule. With `paths` only these files and folders are written, and only their chunks are read.
     ///
-    /// - Throws: `folder_not_empty`, `chunk_missing`, `chunk_corrupt`, `disk_full`, `already_exists` (names that the file system folds).
+    /// - Throws: `folder_not_empty`, `file_not_found` (a path that the tree does not have), `chunk_missing`, `chunk_corrupt`,
+    ///   `disk_full`, `already_exists` (names that the file system folds).
     @discardableResult
-    public func restore(_ tree: VerifiedTree, manifest: Manifest?, to directory: String) throws(MeshError) -> (files: Int, bytes: Int64) {
-        try restore(tree, manifest: manifest, to: directory, progress: nil)
-    }
-
-    @discardableResult
-    public func restore(_ tree: VerifiedTree, manifest: Manifest?, to directory: String, progress: StoreProgressSink?) throws(MeshError)
-        -> (files: Int, bytes: Int64)
-    {
-        let files = tree.index.fileCount, bytes = tree.index.byteCount
-        let folder = try RestoreFolder(directory)
-        do throws(MeshError) {
-            try makeDirectories(tree, folder)
-            if let manifest { try write(manifest, folder) }
+    public func restore(
+        _ tree: VerifiedTree, manifest: Manifest?, to directory: String, paths: [String] = [], progress: StoreProgressSink? = nil
+    ) throws(MeshError) -> (files: Int, bytes: Int64) {
+        let selection = try RestoreSelection(paths, of: tree.index, hasManifest: manifest != nil)
+        try RestoreFolder.fill(directory) { folder throws(MeshError) in
+            try Self.makeDirectories(tree, selection, folder)
+            if let manifest, selection.takesManifest { try Self.write(manifest, folder) }
             let shares = tree.shares()
-            let meter = ProgressMeter("restore", files: files, bytes: bytes, progress)
-            try Threads.each(shares.count) { (i) throws(MeshError) in try self.restore(shares[i], of: tree, folder, meter) }
-            setTimes(tree, folder)
-            try folder.place()
-        } catch {
-            folder.discard()
-            throw error
+            let meter = ProgressMeter("restore", files: selection.files, bytes: selection.bytes, progress)
+            try Threads.each(shares.count) { (i) throws(MeshError) in try self.restore(shares[i], of: tree, selection, folder, meter) }
+            Self.setTimes(tree, selection, folder)
         }
-        return (files, bytes)
+        return (selection.files, selection.bytes)
     }
 
-    private func makeDirectories(_ tree: VerifiedTree, _ folder: RestoreFolder) throws(MeshError) {
+    static func makeDirectories(_ tree: VerifiedTree, _ selection: RestoreSelection, _ folder: RestoreFolder) throws(MeshError) {
         var cursor = FolderCursor(folder.descriptor)
-        for entry in tree.index.entries where entry.isDirectory { try cursor.makeDirectory(entry.path) }
+        for (i, entry) in tree.index.entries.enumerated() where entry.isDirectory && selection.contains(i) { try cursor.makeDirectory(entry.path) }
     }
 
-    private func write(_ manifest: Manifest, _ folder: RestoreFolder) throws(MeshError) {
+    static func write(_ manifest: Manifest, _ folder: RestoreFolder) throws(MeshError) {
         var cursor = FolderCursor(folder.descriptor)
         let file = try cursor.makeFile("capsule.json")
         let text = Array(manifest.json.prettyText.utf8)
@@ -49,18 +40,23 @@ extension CapsuleStore {
     }
 
     /// Last of all, because everything made in a folder changes its time.
-    private func setTimes(_ tree: VerifiedTree, _ folder: RestoreFolder) {
+    static func setTimes(_ tree: VerifiedTree, _ selection: RestoreSelection, _ folder: RestoreFolder) {
         var times = [RestoreFolder.modified, RestoreFolder.modified]
-        for entry in tree.index.entries where entry.isDirectory { utimensat(folder.descriptor, entry.path, &times, AT_SYMLINK_NOFOLLOW) }
+        for (i, entry) in tree.index.entries.enumerated() where entry.isDirectory && selection.contains(i) {
+            utimensat(folder.descriptor, entry.path, &times, AT_SYMLINK_NOFOLLOW)
+        }
     }
 
-    private func restore(_ entries: Range<Int>, of tree: VerifiedTree, _ folder: RestoreFolder, _ meter: ProgressMeter) throws(MeshError) {
+    private func restore(
+        _ entries: Range<Int>, of tree: VerifiedTree, _ selection: RestoreSelection, _ folder: RestoreFolder, _ meter: ProgressMeter
+    ) throws(MeshError) {
+        guard entries.contains(where: selection.contains) else { return }
         let reader = try readers.take()
         defer { readers.give(reader) }
         var cursor = FolderCursor(folder.descriptor)
         let range = tree.chunkRange(entries)
         let places = try index.places(tree.chunks.chunks[range].map(\.digest))
-        for i in entries {
+        for i in entries where selection.contains(i) {
             let entry = tree.index.entries[i]
             switch entry.content {
             case .directory: continue

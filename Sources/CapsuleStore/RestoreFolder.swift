@@ -17,7 +17,7 @@ final class RestoreFolder: Sendable {
     static let modified = timespec(tv_sec: 315_532_800, tv_nsec: 0)
 
     /// - Throws: `folder_not_empty` unless `directory` is new or an empty folder.
-    init(_ directory: String) throws(MeshError) {
+    private init(_ directory: String) throws(MeshError) {
         target = try Self.resolve(Files.absolute(directory))
         let parent = Files.parent(of: target), name = String(target.dropFirst(parent == "/" ? 1 : parent.utf8.count + 1))
         made = Self.missing(parent)
@@ -40,8 +40,20 @@ final class RestoreFolder: Sendable {
         lock.take()
     }
 
+    /// Fills a folder with `body`: all of it is in place when this returns, and nothing is left when it throws.
+    static func fill(_ directory: String, _ body: (RestoreFolder) throws(MeshError) -> Void) throws(MeshError) {
+        let folder = try RestoreFolder(directory)
+        do throws(MeshError) {
+            try body(folder)
+            try folder.place()
+        } catch {
+            folder.discard()
+            throw error
+        }
+    }
+
     /// An empty folder that is there keeps its mode and owner.
-    func place() throws(MeshError) {
+    private func place() throws(MeshError) {
         var times = [Self.modified, Self.modified]
         futimens(descriptor, &times)
         var mode: mode_t = 0o755
@@ -64,7 +76,7 @@ final class RestoreFolder: Sendable {
         try Files.syncDirectory(Files.parent(of: target))
     }
 
-    func discard() {
+    private func discard() {
         try? Files.removeTree(temporary)
         for folder in made.reversed() { rmdir(folder) }
     }

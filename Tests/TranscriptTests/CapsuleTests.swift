@@ -127,6 +127,38 @@ import Testing
         #expect(String(decoding: try home.folder.read("fresh/page.txt"), as: UTF8.self).hasPrefix("hello"))
     }
 
+    /// Only what was asked for, from the store and straight from the file, which leaves the store as it was.
+    @Test func partsOfACapsule() throws {
+        let author = try CommandLineHome("author"), other = try CommandLineHome("other")
+        let files = ["src/main.c": "int main;", "src/lib/a.c": "a", "src/lib/b.c": "b", "src-old/c.c": "c", "docs/readme.md": "read"]
+        let app = try author.writeApp(files: files)
+        try Shell.sh("mkdir -p \(app)/src/empty && : > \(app)/src/none && ln -s main.c \(app)/src/link")
+        let caps = author.folder.path + "/note.caps"
+        try #require(try author.run("pack", app, "-o", caps).succeeded)
+        func listed(_ folder: String) throws -> [String] {
+            try Shell.sh("find . -mindepth 1 -printf '%P%y ' | tr ' ' '\\n' | sort", directory: folder).output.split(separator: "\n").map(String.init)
+        }
+        for (home, ref) in [(author, "note"), (other, caps)] {
+            func unpack(_ name: String, _ paths: [String]) throws -> (status: Int32, folder: String, output: String) {
+                let folder = home.folder.path + "/" + name
+                let result = try Shell.run(Shell.capsule, ["--json", "unpack", ref, folder, "--untrusted"] + paths.flatMap { ["--path", $0] }, environment: ["CAPSULE_HOME": home.path])
+                return (result.status, folder, result.output)
+            }
+            let some = try unpack("some", ["src/lib", "page.txt", "capsule.json"])
+            #expect(some.status == 0, "\(some.output)")
+            #expect(try listed(some.folder) == ["capsule.jsonf", "page.txtf", "src/lib/a.cf", "src/lib/b.cf", "src/libd", "srcd"])
+            let source = try unpack("source", ["src/"])
+            #expect(try listed(source.folder) == ["src/emptyd", "src/lib/a.cf", "src/lib/b.cf", "src/libd", "src/linkl", "src/main.cf", "src/nonef", "srcd"])
+            let all = try unpack("all", [])
+            #expect(try Shell.sh("diff -r --no-dereference -x capsule.json \(app) \(all.folder)").succeeded)
+            let missing = try unpack("missing", ["src/li"])
+            #expect(missing.status == 64 && missing.output.contains("file_not_found") && !FileManager.default.fileExists(atPath: missing.folder))
+        }
+        // Nobody there trusts the author, and nothing was taken in.
+        #expect(try other.run("unpack", caps, other.folder.path + "/no").status == 77)
+        #expect(try other.list("ls").isEmpty)
+    }
+
     @Test func secretsStopAPack() throws {
         let home = try CommandLineHome()
         let app = try home.writeApp(files: ["deploy/id": "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ==\n-----END OPENSSH PRIVATE KEY-----\n"])
