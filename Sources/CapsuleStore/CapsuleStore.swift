@@ -65,7 +65,7 @@ public final class CapsuleStore: Sendable {
 }
 
 /// `capsules/lock`: shared by all that have the store open; exclusive for whoever opens it first, until it has cleaned up.
-private final class StoreLock: Sendable {
+final class StoreLock: Sendable {
     let isAlone: Bool
     private let descriptor: Int32
     private let path: String

@@ -22,6 +22,8 @@ final class ChunkIngest {
     private var freshBlobs: Set<Digest> = []
     private var committing: (promise: Promise<Void>, digests: Set<Digest>)?
 
+    /// The packs that were made, durable and indexed after `finish`.
+    private(set) var written: [(digest: Digest, bytes: Int64, footer: PackFooter)] = []
     /// Content of chunks that the store did not have.
     private(set) var newBytes: Int64 = 0
 
@@ -65,6 +67,13 @@ final class ChunkIngest {
         if let pack, !pack.hasRoom(blobPieces: pieces.count) { try commit() }
         try openPack().append(blob: digest, size: Int64(bytes.count), pieces: pieces)
         return digest
+    }
+
+    /// Names a document whose pieces are in the store, or on their way into it.
+    func carry(_ blob: PackFooter.Blob) throws(MeshError) {
+        try flush()
+        if let pack, !pack.hasRoom(blobPieces: blob.pieces.count) { try commit() }
+        try openPack().append(blob: blob.digest, size: blob.size, pieces: blob.pieces)
     }
 
     @discardableResult
@@ -144,6 +153,7 @@ final class ChunkIngest {
         pack = nil
         let written = try full.finish()
         try awaitCommit()
+        self.written.append((written.digest, written.bytes, written.footer))
         let promise = Promise<Void>()
         let folders = store.folders, index = store.index
         committer.submit {

@@ -41,6 +41,11 @@ extension StoreIndex {
         }
     }
 
+    /// All trees, those of capsules too.
+    func treeDigests() throws(MeshError) -> [Digest] {
+        try read { db in try String.fetchAll(db, sql: "SELECT tree FROM trees ORDER BY tree").compactMap { Digest(hex: $0) } }
+    }
+
     func contains(capsule: Digest) throws(MeshError) -> Bool {
         try read { db in try Int.fetchOne(db, sql: "SELECT 1 FROM capsules WHERE digest = ?", arguments: [capsule.hex]) != nil }
     }

@@ -97,7 +97,7 @@ final class StoreIndex: Sendable {
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
             return MeshError(
                 .storeIndexDamaged, message,
-                hint: "move index.sqlite, index.sqlite-wal and index.sqlite-shm away; the index is then made again from the packs",
+                hint: "make the index again from the packs: capsule fsck --rebuild",
                 cause: error)
         default: return MeshError(.inputOutput, message, hint: "check the disk (dmesg) and try again", cause: error)
         }
@@ -146,33 +146,29 @@ extension StoreIndex {
 
     /// Everything in a pack that is durable under its name. A chunk that is here already stays where it is.
     func add(pack digest: Digest, bytes: Int64, _ footer: PackFooter) throws(MeshError) {
-        var starts: [Int64] = []
-        var start: Int64 = 0
-        for frame in footer.frames {
-            starts.append(start)
-            start += Int64(frame.bytes)
-        }
+        try write { db in try Self.insert(digest, bytes: bytes, footer, db) }
+    }
+
+    private static func insert(_ digest: Digest, bytes: Int64, _ footer: PackFooter, _ db: Database) throws {
+        let starts = starts(footer)
+        try db.execute(sql: "INSERT OR IGNORE INTO packs (digest, bytes) VALUES (?, ?)", arguments: [digest.hex, bytes])
+        guard let pack = try Int64.fetchOne(db, sql: "SELECT id FROM packs WHERE digest = ?", arguments: [digest.hex]) else { return }
+        let insert = try db.cachedStatement(sql: "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
         // In the table's own order: neighbours share pages.
-        let chunks = footer.chunks.sorted { $0.digest < $1.digest }
-        try write { db in
-            try db.execute(sql: "INSERT OR IGNORE INTO packs (digest, bytes) VALUES (?, ?)", arguments: [digest.hex, bytes])
-            guard let pack = try Int64.fetchOne(db, sql: "SELECT id FROM packs WHERE digest = ?", arguments: [digest.hex]) else { return }
-            let insert = try db.cachedStatement(sql: "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
-            for chunk in chunks {
-                insert.setUncheckedArguments(
-                    StatementArguments(
-                        Self.key(chunk.digest) + [
-                            pack, starts[chunk.frame], Int64(footer.frames[chunk.frame].bytes), Int64(chunk.place), Int64(chunk.length),
-                        ]))
-                try insert.execute()
-            }
-            let piece = try db.cachedStatement(sql: "INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?)")
-            for blob in footer.blobs {
-                try db.execute(sql: "INSERT OR IGNORE INTO blobs VALUES (?, ?)", arguments: [blob.digest.hex, blob.size])
-                guard db.changesCount > 0 else { continue }
-                for (i, reference) in blob.pieces.enumerated() {
-                    try piece.execute(arguments: [blob.digest.hex, i, reference.digest.hex, reference.length])
-                }
+        for chunk in footer.chunks.sorted(by: { $0.digest < $1.digest }) {
+            insert.setUncheckedArguments(
+                StatementArguments(
+                    key(chunk.digest) + [
+                        pack, starts[chunk.frame], Int64(footer.frames[chunk.frame].bytes), Int64(chunk.place), Int64(chunk.length),
+                    ]))
+            try insert.execute()
+        }
+        let piece = try db.cachedStatement(sql: "INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?)")
+        for blob in footer.blobs {
+            try db.execute(sql: "INSERT OR IGNORE INTO blobs VALUES (?, ?)", arguments: [blob.digest.hex, blob.size])
+            guard db.changesCount > 0 else { continue }
+            for (i, reference) in blob.pieces.enumerated() {
+                try piece.execute(arguments: [blob.digest.hex, i, reference.digest.hex, reference.length])
             }
         }
     }
@@ -205,6 +201,61 @@ extension StoreIndex {
 // MARK: - Packs
 
 extension StoreIndex {
+    /// Where the frames of a pack begin.
+    private static func starts(_ footer: PackFooter) -> [Int64] {
+        var out: [Int64] = []
+        var start: Int64 = 0
+        for frame in footer.frames {
+            out.append(start)
+            start += Int64(frame.bytes)
+        }
+        return out
+    }
+
+    /// Every chunk that is read from this pack.
+    func chunks(inPack pack: Int64) throws(MeshError) -> [(digest: Digest, place: ChunkPlace)] {
+        try read { db in
+            try Row.fetchAll(db, sql: "SELECT a, b, c, d, start, frame, place, length FROM chunks WHERE pack = ? ORDER BY start, place", arguments: [pack])
+                .compactMap { row in
+                    let words = (0..<4).map { UInt64(bitPattern: row[$0] as Int64) }
+                    let digest = Digest(bytes: words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * UInt64($0))) } })
+                    return digest.map { ($0, ChunkPlace(pack: pack, start: row[4], frameBytes: row[5], place: row[6], length: row[7])) }
+                }
+        }
+    }
+
+    /// Whether every place that the index has in this pack is one that the pack's own table has.
+    func agrees(with footer: PackFooter, pack: Int64) throws(MeshError) -> Bool {
+        let starts = Self.starts(footer)
+        var places: [Digest: ChunkPlace] = [:]
+        for chunk in footer.chunks {
+            places[chunk.digest] = ChunkPlace(
+                pack: pack, start: starts[chunk.frame], frameBytes: footer.frames[chunk.frame].bytes, place: chunk.place, length: chunk.length)
+        }
+        return try chunks(inPack: pack).allSatisfy { places[$0.digest] == $0.place }
+    }
+
+    /// In one step: what was read from this pack is read from those that took its place, and the pack is forgotten.
+    func supersede(pack old: Int64, by packs: [(digest: Digest, bytes: Int64, footer: PackFooter)]) throws(MeshError) {
+        try write { db in
+            try db.execute(sql: "DELETE FROM chunks WHERE pack = ?", arguments: [old])
+            try db.execute(sql: "DELETE FROM packs WHERE id = ?", arguments: [old])
+            for pack in packs { try Self.insert(pack.digest, bytes: pack.bytes, pack.footer, db) }
+        }
+    }
+
+    /// Every document with its pieces.
+    func blobs() throws(MeshError) -> [PackFooter.Blob] {
+        try read { db in
+            try Row.fetchAll(db, sql: "SELECT digest, bytes FROM blobs ORDER BY digest").compactMap { row in
+                guard let digest = Digest(hex: row[0] as String) else { return nil }
+                let pieces = try Row.fetchAll(db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
+                    .compactMap { piece in Digest(hex: piece[0] as String).map { ChunkReference(digest: $0, length: piece[1]) } }
+                return PackFooter.Blob(digest: digest, size: row[1], pieces: pieces)
+            }
+        }
+    }
+
     struct Pack: Sendable {
         let id: Int64
         let digest: Digest

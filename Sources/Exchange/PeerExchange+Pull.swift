@@ -35,7 +35,8 @@ extension PeerExchange {
         let release = try await offEventLoops { () throws(MeshError) in
             try catalog.releases(matching: nil).first { $0.capsule == digest }.map { CapsuleID(name: $0.name, version: $0.version) }
         }
-        let isHere = try await offEventLoops { () throws(MeshError) in store.contains(capsule: digest) }
+        // One that lost chunks to a bad disk is fetched again, which asks for just these.
+        let isHere = try await offEventLoops { () throws(MeshError) in try store.isWhole(digest) }
         let fetch = PullSession(exchange: self, plan: FetchPlan(wanted: digest, release: release), only: source, progress: progress)
         if isHere {
             await fetch.fetchReferrers(from: neighbours.connected)

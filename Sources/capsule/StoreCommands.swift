@@ -1,0 +1,47 @@
+internal import Actions
+internal import ArgumentParser
+internal import MeshCore
+
+struct Fsck: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check the store, and mend it.",
+        discussion: """
+            Example:
+              capsule fsck --read
+              capsule fsck --repair shop.caps
+
+            Exit 0 when nothing is wrong (any more), 65 otherwise. --repair writes damaged packs anew and gets what was lost from the
+            given files and from peers. --rebuild makes the index again from the packs, also where it is damaged; no node may run
+            in the home meanwhile.
+            """)
+    @OptionGroup var options: GlobalOptions
+    @Flag(help: "Read every byte of every pack.") var read = false
+    @Flag(help: "Mend what can be mended.") var repair = false
+    @Flag(help: "First make the index again from the packs.") var rebuild = false
+    @Argument(help: "With --repair: .caps files to take lost chunks from.") var files: [String] = []
+
+    func validate() throws {
+        if !files.isEmpty, !repair { throw ValidationError("Files are for --repair.") }
+    }
+
+    func run() async throws {
+        let session = Session(options: options)
+        if rebuild {
+            try StoreRecovery.rebuild(options.home, clock: SystemClock())
+            if !options.quiet { Terminal.note("the index was made again from the packs") }
+        }
+        let params: [String: JSONValue?] = [
+            "read": read ? true : nil, "repair": repair ? true : nil, "files": files.isEmpty ? nil : .array(files.map(Session.path)),
+        ]
+        let report = try await session.call("store.fsck", params)
+        session.answer(report) { report in
+            for problem in report["problems"]?.array ?? [] {
+                Terminal.print("\(problem["kind"]?.string ?? "")  \(problem["what"]?.string ?? ""): \(problem["detail"]?.string ?? "")")
+            }
+            let looked = "\(report["packs"]?.integer ?? 0) packs, \(report["chunks"]?.integer ?? 0) chunks, \(Terminal.bytes(report["bytes"]?.integer ?? 0))"
+            let bad = report["bad"]?.integer ?? 0, repaired = report["repaired"]?.integer ?? 0
+            Terminal.print(bad == 0 ? "\(looked): nothing is wrong" : "\(looked): \(bad) problems, \(repaired) mended")
+        }
+        if report["ok"]?.bool != true { throw ExitWith(status: .badData) }
+    }
+}
