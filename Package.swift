@@ -88,7 +88,7 @@ let package = Package(
         tests("ExchangeTests", ["Exchange", "Discovery", "Catalog", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
         tests("BuilderTests", ["Builder", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
         tests("DeploymentsTests", ["Deployments", "Builder", "Catalog", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
-        tests("ActionsTests", ["Actions", "MeshCore", "TestSupport"]),
+        tests("ActionsTests", ["Actions", "Catalog", "Signing", "MeshCore", "TestSupport"]),
         tests("ControlTests", ["MeshCore", "TestSupport", "capsule"]),
         tests("RepositoryTests", ["TestSupport"]),
         tests("LabTests", ["MeshCore", "TestSupport", "capsule"]),

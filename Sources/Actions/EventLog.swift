@@ -36,13 +36,15 @@ public final class EventLog: Sendable {
         var recent: [StoredEvent] = []
     }
 
-    public init(home: HomeLayout, clock: any WallClock) throws(MeshError) {
+    /// - Parameter continues: false where this log and the one that it was copied from may go on side by side: then it gets
+    ///   another epoch, so that nobody takes the one's events for the other's.
+    public init(home: HomeLayout, clock: any WallClock, continues: Bool = true) throws(MeshError) {
         let path = home.state + "/events.jsonl"
         let tail = try Self.readTail(path)
         self.clock = clock
         let file = try OpenFile(appending: path, mode: 0o600)
         if tail.torn { try file.write([UInt8(ascii: "\n")]) }
-        epoch = tail.epoch ?? Hex.encode((0..<4).map { _ in UInt8.random(in: 0...255) })
+        epoch = (continues ? tail.epoch : nil) ?? Hex.encode((0..<4).map { _ in UInt8.random(in: 0...255) })
         state = Mutex(State(file: file, seq: tail.events.last?.seq ?? 0, last: tail.last, recent: tail.events))
     }
 

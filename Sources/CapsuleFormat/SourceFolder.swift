@@ -1,19 +1,19 @@
-internal import Glibc
-internal import MeshCore
+package import Glibc
+package import MeshCore
 
 /// One open folder of a source tree. Everything in it is reached through its descriptor, so that nobody can swap a folder
-/// above for a link meanwhile.
-final class SourceFolder {
+/// above for a link meanwhile. Names are bytes, as the kernel has them.
+package final class SourceFolder {
     /// For messages; relative to the root, which is shown as it was given.
     let name: String
     private let handle: OpaquePointer
 
-    init(_ path: String) throws(MeshError) {
+    package init(_ path: String) throws(MeshError) {
         name = path
         handle = try Self.handle(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path)
     }
 
-    init(_ child: [UInt8], in parent: SourceFolder, path: String) throws(MeshError) {
+    package init(_ child: [UInt8], in parent: SourceFolder, path: String) throws(MeshError) {
         name = path
         let descriptor = openat(parent.descriptor, Self.cString(child), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         handle = try Self.handle(descriptor, path)
@@ -21,7 +21,7 @@ final class SourceFolder {
 
     deinit { closedir(handle) }
 
-    private var descriptor: Int32 { dirfd(handle) }
+    package var descriptor: Int32 { dirfd(handle) }
 
     private static func handle(_ descriptor: Int32, _ path: String) throws(MeshError) -> OpaquePointer {
         guard descriptor >= 0, let handle = fdopendir(descriptor) else {
@@ -33,7 +33,7 @@ final class SourceFolder {
     }
 
     /// The names in it without `.` and `..`, as the kernel has them, in byte order.
-    func names() throws(MeshError) -> [[UInt8]] {
+    package func names() throws(MeshError) -> [[UInt8]] {
         var out: [[UInt8]] = []
         while true {
             errno = 0
@@ -49,13 +49,13 @@ final class SourceFolder {
 
     private static let dot = Array(".".utf8), dots = Array("..".utf8)
 
-    func look(at child: [UInt8], path: String) throws(MeshError) -> stat {
+    package func look(at child: [UInt8], path: String) throws(MeshError) -> stat {
         var info = stat()
         guard fstatat(descriptor, Self.cString(child), &info, AT_SYMLINK_NOFOLLOW) == 0 else { throw Files.failure("look at", path) }
         return info
     }
 
-    func target(of child: [UInt8], path: String) throws(MeshError) -> [UInt8] {
+    package func target(of child: [UInt8], path: String) throws(MeshError) -> [UInt8] {
         var buffer = [CChar](repeating: 0, count: Limits.pathBytesMax + 2)
         let count = readlinkat(descriptor, Self.cString(child), &buffer, buffer.count)
         guard count >= 0 else { throw Files.failure("read the link", path) }

@@ -1,7 +1,7 @@
 internal import MeshCore
 
 /// The rules for names inside a tree; docs/formats/tree.md.
-enum TreePath {
+package enum TreePath {
     /// - Throws: `path_invalid` for an empty, absolute, too long or too deep path, `.` or `..` parts and control characters.
     static func check(_ path: String) throws(MeshError) {
         guard let problem = problem(path) else { return }
@@ -66,7 +66,7 @@ enum TreePath {
     static func same(_ a: String, _ b: String) -> Bool { a.utf8.elementsEqual(b.utf8) }
 
     /// For messages: no control characters reach a terminal.
-    static func printable(_ text: String) -> String {
+    package static func printable(_ text: String) -> String {
         String(String.UnicodeScalarView(text.unicodeScalars.prefix(200).map { isControl($0) ? "\u{fffd}" : $0 }))
     }
 

@@ -1,6 +1,6 @@
 internal import CapsuleFormat
 internal import Glibc
-internal import MeshCore
+public import MeshCore
 
 // What is done at opening, so that no crash needs a hand.
 extension CapsuleStore {
@@ -9,15 +9,26 @@ extension CapsuleStore {
         if alone {
             for name in try Files.names(in: folders.temporary) { try Files.removeTree(folders.temporary + "/" + name) }
         }
-        try takeInPacks()
-        guard index.isNew else { return }
+        let tookIn = try takeInPacks()
+        // Packs that were put here by hand (a restored home's) bring back what the journal remembers.
+        guard index.isNew || tookIn else { return }
         try replayJournal()
-        try index.markComplete()
+        if index.isNew { try index.markComplete() }
+    }
+
+    /// The capsules that a home's journal promises to keep, each once and in the order in which they came, whether they are
+    /// there or not. The store is not opened.
+    public static func journaledCapsules(in home: HomeLayout) throws(MeshError) -> [Digest] {
+        var seen: Set<Digest> = [], out: [Digest] = []
+        for case .capsule(let digest, _, _) in try RootJournal(home.roots).records() where seen.insert(digest).inserted { out.append(digest) }
+        return out
     }
 
     /// Index and packs are held against each other: a pack that is not indexed (a crash between its rename and the
     /// transaction, or the index is gone) is taken in by its footer; one that is gone or was cut short is not relied on.
-    private func takeInPacks() throws(MeshError) {
+    /// True when there was such a pack.
+    private func takeInPacks() throws(MeshError) -> Bool {
+        var tookIn = false
         var indexed: [String: StoreIndex.Pack] = [:]
         for pack in try index.packs() { indexed[PackFiles.name(pack.digest)] = pack }
         for name in try Files.names(in: folders.packs) {
@@ -35,8 +46,10 @@ extension CapsuleStore {
                 continue
             }
             try index.add(pack: digest, bytes: try OpenFile(reading: path).size(), footer)
+            tookIn = true
         }
         for pack in indexed.values { try index.forget(pack: pack.id) }
+        return tookIn
     }
 
     /// Lists again what the journal says and the packs hold completely.

@@ -235,6 +235,11 @@ public final class Catalog: Sendable {
         state.withLock { $0.set.admitted.values.contains { $0.kind == "release" && $0.author == key } }
     }
 
+    /// Writes the database as it is at one moment to a new file, which a home can have in its place; the catalog stays in use.
+    ///
+    /// - Throws: `disk_full`, and what else keeps a file from being written.
+    public func copy(to path: String) throws(MeshError) { try table.copy(to: path) }
+
     // MARK: Another mesh
 
     /// Takes the place of this home's mesh: all or nothing, in one transaction. Nothing is published or taken in meanwhile.

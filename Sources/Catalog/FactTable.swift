@@ -51,6 +51,11 @@ struct FactTable: Sendable {
         } catch { throw Self.explain(error, database.path) }
     }
 
+    /// One moment of the database as a file of its own, whatever is written meanwhile.
+    func copy(to path: String) throws(MeshError) {
+        do { try database.writeWithoutTransaction { db in try db.execute(sql: "VACUUM INTO ?", arguments: [path]) } } catch { throw Self.explain(error, path) }
+    }
+
     private static func explain(_ error: any Error, _ path: String) -> MeshError {
         guard let error = error as? DatabaseError else { return MeshError(.catalogDamaged, "\(path): \(error)", cause: error) }
         switch error.resultCode {

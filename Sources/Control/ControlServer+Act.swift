@@ -22,10 +22,18 @@ extension ControlServer {
                 let answer = try await perform(action, params)
                 return jsonResponse(.init(code: answer.status), answer.body, type: answer.status < 400 ? "application/json" : "application/problem+json")
             }
-            return try await performOnce(action, params, key: request.headers[.idempotencyKey], context.principal, fingerprint: Digest.of(body.canonicalBytes))
+            return try await performOnce(action, params, key: request.headers[.idempotencyKey], context.principal, fingerprint: Self.fingerprint(body))
         } catch {
             return Problem(error).response
         }
+    }
+
+    /// Without the passphrase: a plain digest that stays on the disk would let it be guessed, which Argon2id makes hard elsewhere.
+    private static func fingerprint(_ body: JSONValue) -> Digest {
+        guard case .object(var members) = body, case .object(var params)? = members["params"] else { return Digest.of(body.canonicalBytes) }
+        params["passphrase"] = nil
+        members["params"] = .object(params)
+        return Digest.of(JSONValue.object(members).canonicalBytes)
     }
 
     private func performOnce(_ action: Action, _ params: JSONValue, key: String?, _ principal: Principal, fingerprint: Digest) async throws(MeshError) -> Response {

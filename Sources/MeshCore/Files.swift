@@ -110,7 +110,10 @@ public enum Files {
 
     /// As `rename`, but a target that exists is an error (`already_exists`), even when two processes try at once.
     public static func renameExclusively(_ from: String, _ to: String) throws(MeshError) {
-        guard mesh_rename_exclusive(from, to) == 0 else { throw failure("rename \(from) to", to) }
+        if mesh_rename_exclusive(from, to) == 0 { return }
+        // NFS and most of FUSE do not know the flag. Giving a file a second name is as exclusive, there too.
+        guard errno == EINVAL, link(from, to) == 0 else { throw failure("rename \(from) to", to) }
+        unlink(from)
     }
 
     /// Removes a file; one that is not there is fine.

@@ -1,6 +1,7 @@
 public import MeshCore
 
 extension ErrorCode {
+    public static let backupDamaged = ErrorCode("backup_damaged", .badData)
     public static let keyExists = ErrorCode("key_exists", .cannotCreate)
     public static let keyExposed = ErrorCode("key_exposed", .notPermitted)
     public static let keyInvalid = ErrorCode("key_invalid", .badData)

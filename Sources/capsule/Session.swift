@@ -16,11 +16,7 @@ struct Session {
         let home = options.home
         if makesHome { try ensureHome() }
         let params = JSONValue.object(params.compactMapValues { $0 })
-        let shows = !options.quiet && (options.progress || Terminal.errorIsTerminal)
-        let onEvent: EventSink = { event in
-            guard shows, let line = Progress.line(for: event) else { return }
-            Progress.show(line)
-        }
+        let onEvent = progress
         defer { Progress.clear() }
         var waited = 0.0
         while true {
@@ -34,6 +30,15 @@ struct Session {
             }
             try? await Task.sleep(for: .milliseconds(50))
             waited += 0.05
+        }
+    }
+
+    /// Shows how far things are, where somebody sees it.
+    var progress: EventSink {
+        let shows = !options.quiet && (options.progress || Terminal.errorIsTerminal)
+        return { event in
+            guard shows, let line = Progress.line(for: event) else { return }
+            Progress.show(line)
         }
     }
 

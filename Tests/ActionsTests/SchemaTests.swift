@@ -31,7 +31,7 @@ import Testing
         #expect(Set(actions.map(\.name)).count == actions.count)
         for name in ["capsule.init", "capsule.pack", "capsule.verify", "capsule.unpack", "capsule.inspect", "capsule.export", "capsule.import", "capsule.release", "capsule.list",
                      "capsule.pull", "keys.new", "keys.list", "keys.trust", "peers.list", "peers.invite", "peers.join", "build.run", "deploy.create", "deploy.status", "deploy.logs",
-                     "deploy.rollback", "deploy.stop", "node.status", "node.doctor"] {
+                     "deploy.rollback", "deploy.stop", "node.status", "node.doctor", "home.backup"] {
             #expect(try ActionRegistry.standard.action(name).name == name)
         }
         for action in actions {

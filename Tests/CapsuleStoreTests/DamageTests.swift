@@ -183,6 +183,36 @@ import Testing
         try CapsuleStore(home: folder.home).verifyContents(of: capsule.tree)
     }
 
+    /// A restored home has a journal and no packs; they come later, and not all at once.
+    @Test func packsThatComeAfterTheIndexBringTheirCapsules() throws {
+        let folder = try TemporaryFolder()
+        let app = try folder.writeApp()
+        let document = try sampleReferrer()
+        let before: [CapsuleStore.StoredCapsule], first: Digest
+        do {
+            let store = try CapsuleStore(home: folder.home)
+            first = try store.pack(directory: app).capsule.digest
+            try store.addReferrer(document, to: first)
+            try folder.write(noise(300_000, seed: 33), to: "app/more")
+            _ = try store.pack(directory: app)
+            before = try store.capsules()
+        }
+        #expect(try CapsuleStore.journaledCapsules(in: folder.home) == before.sorted { $0.addedAt < $1.addedAt }.map(\.digest))
+        let packs = try folder.packs
+        try #require(packs.count == 2)
+        try shell("rm \(folder.file("home/capsules"))/index.sqlite*; mkdir \(folder.file("away")); mv \(folder.file("home/capsules/packs"))/* \(folder.file("away"))")
+        #expect(try CapsuleStore(home: folder.home).capsules().isEmpty)
+        #expect(try CapsuleStore.journaledCapsules(in: folder.home).count == 2)
+        for pack in packs {
+            try Files.rename(folder.file("away/") + (pack.split(separator: "/").last ?? ""), pack)
+            for capsule in try CapsuleStore(home: folder.home).capsules() { #expect(before.contains(capsule)) }
+        }
+        let store = try CapsuleStore(home: folder.home)
+        #expect(try store.capsules() == before)
+        #expect(try store.referrers(of: first) == [document])
+        for capsule in before { try store.verifyContents(of: try store.capsule(capsule.digest).tree) }
+    }
+
     @Test func whatIsNoPackIsSetAside() throws {
         let folder = try TemporaryFolder()
         let name = Digest.of([7]).hex + ".pack"

@@ -53,6 +53,23 @@ import Testing
         #expect(try reopened.hasOwnReleases(by: home.node.publicKey))
     }
 
+    /// What a backup takes of a catalog that is in use.
+    @Test func aCopyIsOneMomentOfIt() throws {
+        let home = try Home(), catalog = try home.found(), other = try home.folder.home("copy")
+        try Files.makeDirectory(other.state)
+        try Files.makeDirectory(other.keys)
+        _ = try catalog.publish(kind: "release", subject: capsule("a"), body: Self.release("site"), by: home.node)
+        let (root, count) = (catalog.root, catalog.count)
+        try catalog.copy(to: other.catalogDatabase)
+        _ = try catalog.publish(kind: "release", subject: capsule("b"), body: Self.release("site", "2.0.0"), by: home.node)
+        #expect(try Files.names(in: other.state) == ["catalog.sqlite"])
+        let copy = try Catalog(home: other, clock: FixedClock())
+        #expect(copy.root == root && copy.count == count && copy.meshID == catalog.meshID)
+        #expect(catalog.count == count + 1)
+        #expect(try Files.read(other.charter, bytesMax: 1 << 16) == catalog.charter.bytes)
+        #expect(throws: MeshError.self) { try catalog.copy(to: other.catalogDatabase) }
+    }
+
     /// After each step of the founding the power goes; founding again finishes it, and does nothing twice.
     @Test(arguments: 0...5) func anInterruptedFoundingIsFinished(_ grants: Int) throws {
         let home = try Home(), charter = Charter.create(root: home.root)
