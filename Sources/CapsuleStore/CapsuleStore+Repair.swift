@@ -36,6 +36,8 @@ extension CapsuleStore {
             for blob in blobs { try ingest.carry(blob) }
             try ingest.finish()
             try index.supersede(pack: pack.id, by: ingest.written)
+            // Where every chunk was whole the new pack can be the old one, byte for byte as it was: then it has taken its place already.
+            guard !ingest.written.contains(where: { $0.digest == pack.digest }) else { return }
             try Files.remove(folders.packs + "/" + PackFiles.name(pack.digest))
             try Files.syncDirectory(folders.packs)
         }

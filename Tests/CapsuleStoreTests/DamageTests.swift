@@ -301,4 +301,25 @@ import Testing
         }
         #expect(try folder.names("home/capsules/tmp").isEmpty && folder.names("home/capsules/quarantine").isEmpty)
     }
+
+    /// Only the pack's table is damaged: written anew from the same chunks it is the same pack, under the same name.
+    @Test func aPackThatIsWrittenAnewUnderItsOwnName() throws {
+        let folder = try TemporaryFolder()
+        let store = try CapsuleStore(home: folder.home)
+        let chunks = (0..<6).map { i in
+            let bytes = noise(20_000, seed: UInt64(100 + i))
+            return (ChunkReference(digest: Digest.of(bytes), length: bytes.count), bytes)
+        }
+        try store.addChunks(chunks)
+        let pack = try #require(try folder.packs.first)
+        try Self.flip(pack, at: try OpenFile(reading: pack).size() - 1)
+        let report = try store.fsck(read: true)
+        #expect(report.problems.map(\.kind) == [.packDamaged])
+        try store.renewDamagedPacks(report)
+        #expect(try folder.packs == [pack])
+        #expect(try store.fsck(read: true).isClean)
+        for store in [store, try CapsuleStore(home: folder.home)] {
+            for (chunk, bytes) in chunks { #expect(try store.read(chunk: chunk) == bytes) }
+        }
+    }
 }
