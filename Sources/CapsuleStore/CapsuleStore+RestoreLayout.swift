@@ -5,7 +5,7 @@ public import MeshCore
 extension CapsuleStore {
     /// Unpacks a `.caps` file, an OCI layout folder or a tar of one, taking nothing in. All of it is read and verified while
     /// the files are written beside `directory`; they take its place when nothing was wrong. `accepting` is asked about the
-    /// documents before anything is written. With `paths` only these files and folders are written; all is verified still.
+    /// documents before anything is written; where it refuses, what is wrong with the content is told before its own reason. With `paths` only these files and folders are written; all is verified still.
     ///
     /// - Throws: what is wrong with the file (exit 65), what `accepting` throws, and as `restore`.
     public static func restoreLayout(
@@ -13,7 +13,12 @@ extension CapsuleStore {
         accepting: (CapsuleArchive) throws(MeshError) -> Void
     ) throws(MeshError) -> (capsule: VerifiedCapsule, files: Int, bytes: Int64) {
         let archive = try CapsuleArchive(Layout.open(path, codec: ZstdCodec()))
-        try accepting(archive)
+        do throws(MeshError) { try accepting(archive) } catch {
+            // Who made it is asked first, so that nothing of a stranger's is written; but what is said of it is said of a file
+            // that was read to its end: a damaged one is damaged, whoever made it.
+            try archive.verifyContents { _, _ throws(MeshError) in }
+            throw error
+        }
         let tree = archive.capsule.tree
         let selection = try RestoreSelection(paths, of: tree.index, hasManifest: true)
         try RestoreFolder.fill(directory) { folder throws(MeshError) in

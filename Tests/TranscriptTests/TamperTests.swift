@@ -7,7 +7,7 @@ import Testing
     /// Each verb refuses the file, with one of these codes, and leaves nothing behind.
     static func refuse(_ file: String, in home: CommandLineHome, _ codes: Set<String>, _ what: String) throws {
         let out = home.folder.path + "/out"
-        for verb in [["verify", file], ["import", file], ["unpack", file, out, "--untrusted"]] {
+        for verb in [["verify", file], ["import", file], ["unpack", file, out, "--untrusted"], ["unpack", file, out]] {
             let result = try Shell.run(Shell.capsule, ["--json"] + verb, environment: ["CAPSULE_HOME": home.path])
             #expect(result.status == 65, "\(what), \(verb[0]): exit \(result.status) \(result.output)\(result.error)")
             let error = try BadInputTests.error(result)
