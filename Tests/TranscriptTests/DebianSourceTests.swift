@@ -30,8 +30,9 @@ import Testing
                 '\(folder)/capsule' --quiet pack '\(folder)/\(source)' >&2
                 '\(folder)/capsule' --json build lua
                 """, to: "build.sh")
-            // Of its own, so that another user can start it wherever it was built.
-            try FileManager.default.copyItem(atPath: Shell.capsule, toPath: folder + "/capsule")
+            // Of its own, so that another user can start it wherever it was built. Copied by another process: a file that this
+            // one had open for writing could be held by a child that another test starts just then, and be "busy" to whoever runs it.
+            try #require(try Shell.sh("cp '\(Shell.capsule)' '\(folder)/capsule'").succeeded)
             var command = ["env", "-i", "PATH=/usr/bin:/bin", "HOME=\(folder)", "CAPSULE_HOME=\(home.path)", "sh", folder + "/build.sh"]
             if let user {
                 try Shell.sh("chown -R \(user):\(user) '\(folder)'")
