@@ -116,12 +116,13 @@ extension StoreIndex {
     func known(_ digests: some Collection<Digest>) throws(MeshError) -> [Bool] {
         if digests.isEmpty { return [] }
         return try read { db in
-            let statement = try db.cachedStatement(sql: "SELECT 1 FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ?")
+            let statement = try RawStatement("SELECT 1 FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ?", db)
             var out: [Bool] = []
             out.reserveCapacity(digests.count)
             for digest in digests {
-                statement.setUncheckedArguments(StatementArguments(Self.key(digest)))
-                out.append(try Int.fetchOne(statement) != nil)
+                statement.bind(digest)
+                out.append(try statement.step())
+                statement.reset()
             }
             return out
         }
@@ -131,14 +132,18 @@ extension StoreIndex {
     func places(_ digests: some Collection<Digest>) throws(MeshError) -> [ChunkPlace?] {
         if digests.isEmpty { return [] }
         return try read { db in
-            let statement = try db.cachedStatement(
-                sql: "SELECT pack, start, frame, place, length FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ?")
+            let statement = try RawStatement("SELECT pack, start, frame, place, length FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ?", db)
             var out: [ChunkPlace?] = []
             out.reserveCapacity(digests.count)
             for digest in digests {
-                statement.setUncheckedArguments(StatementArguments(Self.key(digest)))
-                let row = try Row.fetchOne(statement)
-                out.append(row.map { ChunkPlace(pack: $0[0], start: $0[1], frameBytes: $0[2], place: $0[3], length: $0[4]) })
+                statement.bind(digest)
+                out.append(
+                    try statement.step()
+                        ? ChunkPlace(
+                            pack: statement.integer(0), start: statement.integer(1), frameBytes: Int(statement.integer(2)),
+                            place: Int(statement.integer(3)), length: Int(statement.integer(4)))
+                        : nil)
+                statement.reset()
             }
             return out
         }
@@ -153,15 +158,17 @@ extension StoreIndex {
         let starts = starts(footer)
         try db.execute(sql: "INSERT OR IGNORE INTO packs (digest, bytes) VALUES (?, ?)", arguments: [digest.hex, bytes])
         guard let pack = try Int64.fetchOne(db, sql: "SELECT id FROM packs WHERE digest = ?", arguments: [digest.hex]) else { return }
-        let insert = try db.cachedStatement(sql: "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        let insert = try RawStatement("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", db)
         // In the table's own order: neighbours share pages.
         for chunk in footer.chunks.sorted(by: { $0.digest < $1.digest }) {
-            insert.setUncheckedArguments(
-                StatementArguments(
-                    key(chunk.digest) + [
-                        pack, starts[chunk.frame], Int64(footer.frames[chunk.frame].bytes), Int64(chunk.place), Int64(chunk.length),
-                    ]))
-            try insert.execute()
+            insert.bind(chunk.digest)
+            insert.bind(pack, at: 5)
+            insert.bind(starts[chunk.frame], at: 6)
+            insert.bind(Int64(footer.frames[chunk.frame].bytes), at: 7)
+            insert.bind(Int64(chunk.place), at: 8)
+            insert.bind(Int64(chunk.length), at: 9)
+            _ = try insert.step()
+            insert.reset()
         }
         let piece = try db.cachedStatement(sql: "INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?)")
         for blob in footer.blobs {
