@@ -98,16 +98,11 @@ extension CapsuleStore {
         progress: StoreProgressSink? = nil
     ) throws(MeshError) {
         let capsule = try capsule(digest)
-        let files = capsule.tree.index.fileCount
-        var report: (@Sendable (Int64, Int64) -> Void)?
-        if let progress {
-            report = { done, total in
-                progress(StoreProgress(phase: "export", files: done == total ? files : 0, bytes: done, totalFiles: files, totalBytes: total))
-            }
-        }
+        let index = capsule.tree.index
+        let meter = ProgressMeter("export", files: index.fileCount, bytes: 2 * CanonicalTar.size(of: index), progress)
         try CapsWriter.write(
             capsule, content: TreeContent(self, capsule.tree), referrers: try referrers(of: digest) + extraReferrers, codec: ZstdCodec(),
-            to: path, progress: report)
+            to: path, progress: { done, _ in meter.reach(bytes: done) })
     }
 
     // MARK: What refers to a capsule

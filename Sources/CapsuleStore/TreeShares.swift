@@ -49,7 +49,7 @@ extension CapsuleStore {
         let places = try index.places(tree.chunks.chunks[range].map(\.digest))
         for i in entries {
             let entry = tree.index.entries[i]
-            guard case .file(let size, let expected) = entry.content else { continue }
+            guard case .file(_, let expected) = entry.content else { continue }
             let chunks = tree.fileChunks[i]
             var hasher = DigestHasher()
             var open: Chunker.OpenChunk?
@@ -57,6 +57,7 @@ extension CapsuleStore {
             for chunk in chunks {
                 try withChunk(tree.chunks.chunks[chunk], at: places[chunk - range.lowerBound], of: entry.path, reader) {
                     bytes throws(MeshError) in
+                    meter.add(files: 0, bytes: Int64(bytes.count))
                     // The digest of an only chunk is the file's.
                     if chunks.count > 1 { hasher.update(bytes) }
                     guard checksCuts else { return }
@@ -76,7 +77,7 @@ extension CapsuleStore {
                     .chunksInvalid, "\(entry.path) is not cut into the chunks that its content makes",
                     hint: "the capsule was written by a faulty program; pack its files again")
             }
-            meter.add(files: 1, bytes: size)
+            meter.add(files: 1, bytes: 0)
         }
     }
 }
