@@ -33,7 +33,7 @@ extension CapsuleStore {
 
     static func write(_ manifest: Manifest, _ folder: RestoreFolder) throws(MeshError) {
         var cursor = FolderCursor(folder.descriptor)
-        let file = try cursor.makeFile("capsule.json")
+        var file = try cursor.makeFile("capsule.json")
         let text = Array(manifest.json.prettyText.utf8)
         try text.withRawBytes { (raw) throws(MeshError) in try file.write(raw) }
         try file.finish(mode: TreeEntry.plainMode)
@@ -61,16 +61,17 @@ extension CapsuleStore {
             switch entry.content {
             case .directory: continue
             case .link(let target): try cursor.makeLink(entry.path, to: target)
-            case .file(let size, _):
-                let file = try cursor.makeFile(entry.path)
+            case .file:
+                var file = try cursor.makeFile(entry.path)
                 for chunk in tree.fileChunks[i] {
                     try withChunk(tree.chunks.chunks[chunk], at: places[chunk - range.lowerBound], of: entry.path, reader) {
                         bytes throws(MeshError) in
                         try file.write(bytes)
+                        meter.add(files: 0, bytes: Int64(bytes.count))
                     }
                 }
                 try file.finish(mode: entry.mode)
-                meter.add(files: 1, bytes: size)
+                meter.add(files: 1, bytes: 0)
             }
         }
     }

@@ -11,7 +11,7 @@ extension CapsuleStore {
     public static func restoreLayout(
         path: String, to directory: String, paths: [String] = [], progress: StoreProgressSink? = nil,
         accepting: (CapsuleArchive) throws(MeshError) -> Void
-    ) throws(MeshError) -> (capsule: VerifiedCapsule, files: Int, bytes: Int64) {
+    ) throws(MeshError) -> (capsule: VerifiedCapsule, referrers: [ReferrerDocument], files: Int, bytes: Int64) {
         let archive = try CapsuleArchive(Layout.open(path, codec: ZstdCodec()))
         do throws(MeshError) { try accepting(archive) } catch {
             // Who made it is asked first, so that nothing of a stranger's is written; but what is said of it is said of a file
@@ -30,7 +30,7 @@ extension CapsuleStore {
             try writer.finish()
             setTimes(tree, selection, folder)
         }
-        return (archive.capsule, selection.files, selection.bytes)
+        return (archive.capsule, archive.referrers, selection.files, selection.bytes)
     }
 }
 
@@ -56,13 +56,16 @@ private struct LayoutWriter: ~Copyable {
         while entry < tree.index.entries.count, tree.fileChunks[entry].upperBound <= chunks { try pass() }
         let range = tree.fileChunks[entry], isWanted = selection.contains(entry)
         if isWanted, chunks == range.lowerBound { file = try cursor.makeFile(tree.index.entries[entry].path) }
-        if isWanted { try bytes.withRawBytes { (raw) throws(MeshError) in try file?.write(raw) } }
+        if isWanted {
+            try bytes.withRawBytes { (raw) throws(MeshError) in try file?.write(raw) }
+            meter.add(files: 0, bytes: Int64(bytes.count))
+        }
         chunks += 1
         guard chunks == range.upperBound else { return }
         if isWanted {
             try file?.finish(mode: tree.index.entries[entry].mode)
             file = nil
-            if case .file(let size, _) = tree.index.entries[entry].content { meter.add(files: 1, bytes: size) }
+            meter.add(files: 1, bytes: 0)
         }
         entry += 1
     }

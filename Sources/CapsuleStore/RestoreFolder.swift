@@ -188,27 +188,3 @@ struct FolderCursor: ~Copyable {
             hint: "unpack on a file system that keeps upper and lower case apart")
     }
 }
-
-struct NewFile: ~Copyable {
-    let descriptor: Int32
-    let path: String
-
-    deinit { close(descriptor) }
-
-    func write(_ bytes: UnsafeRawBufferPointer) throws(MeshError) {
-        var done = 0
-        while done < bytes.count {
-            let count = Glibc.write(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw Files.failure("write", path) }
-            done += count
-        }
-    }
-
-    /// Whatever the umask is.
-    func finish(mode: Int) throws(MeshError) {
-        guard fchmod(descriptor, mode_t(mode)) == 0 else { throw Files.failure("set the mode of", path) }
-        var times = [RestoreFolder.modified, RestoreFolder.modified]
-        futimens(descriptor, &times)
-    }
-}
