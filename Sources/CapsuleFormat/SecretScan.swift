@@ -6,6 +6,9 @@ public import MeshCore
 /// run of at least that many token characters. In a file with a zero byte near its start (a compiled program holds such
 /// strings by chance and by design) it looks for private keys with their key material only.
 public struct SecretScanner: Sendable {
+    /// Raised whenever something is found that was not found before: what an older version passed is then looked through again.
+    public static let version: UInt32 = 1
+
     /// What must be seen at once to be recognised: a marker, its key's first line, the longest token. Kept from one piece to
     /// the next.
     private static let overlapBytes = 256

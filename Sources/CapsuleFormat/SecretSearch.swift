@@ -98,6 +98,7 @@ struct SecretSearch {
         }
     }
 
+    /// More of them means a new `SecretScanner.version`.
     private static let patterns: [Pattern] = [
         Pattern("an AWS access key", "AKIA", 16, of: isUpper), Pattern("an AWS access key", "ASIA", 16, of: isUpper),
         Pattern("a GitHub token", "ghp_", 36), Pattern("a GitHub token", "gho_", 36), Pattern("a GitHub token", "ghu_", 36),

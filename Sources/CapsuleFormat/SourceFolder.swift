@@ -49,9 +49,13 @@ package final class SourceFolder {
 
     private static let dot = Array(".".utf8), dots = Array("..".utf8)
 
-    package func look(at child: [UInt8], path: String) throws(MeshError) -> stat {
+    /// `path` is for messages, and made only for one.
+    package func look(at child: [UInt8], path: @autoclosure () -> String) throws(MeshError) -> stat {
         var info = stat()
-        guard fstatat(descriptor, Self.cString(child), &info, AT_SYMLINK_NOFOLLOW) == 0 else { throw Files.failure("look at", path) }
+        guard fstatat(descriptor, Self.cString(child), &info, AT_SYMLINK_NOFOLLOW) == 0 else {
+            let number = errno
+            throw Files.failure("look at", path(), number)
+        }
         return info
     }
 

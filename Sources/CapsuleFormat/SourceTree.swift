@@ -1,3 +1,4 @@
+package import Glibc
 public import MeshCore
 
 /// What a folder holds, in canonical order: the input of a pack. Nothing is followed, nothing is opened but folders and the
@@ -63,4 +64,13 @@ public struct SourceTree: Sendable {
 
     /// Whether a file's content is to be looked through for secrets.
     public func scans(_ path: String) -> Bool { allowed.map { !$0.contains(path) } ?? false }
+
+    /// Since 1970. What does not fit (years after 2262, which a file may well claim) is the nearest that does.
+    package static func nanoseconds(_ time: timespec) -> Int64 {
+        let (seconds, overflow) = Int64(time.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
+        let nearest = time.tv_sec < 0 ? Int64.min : Int64.max
+        if overflow { return nearest }
+        let (sum, overflows) = seconds.addingReportingOverflow(Int64(time.tv_nsec))
+        return overflows ? nearest : sum
+    }
 }

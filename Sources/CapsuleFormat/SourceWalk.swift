@@ -64,8 +64,8 @@ struct SourceWalk {
         default:
             throw MeshError(.kindRefused, "“\(path)” is \(Self.description(of: type))", hint: "remove it, or list it in .capsuleignore")
         }
-        items.append(SourceTree.Item(path: path, mode: mode, kind: itemKind, modified: Self.nanoseconds(info.st_mtim),
-                                     changed: Self.nanoseconds(info.st_ctim), inode: UInt64(info.st_ino)))
+        items.append(SourceTree.Item(path: path, mode: mode, kind: itemKind, modified: SourceTree.nanoseconds(info.st_mtim),
+                                     changed: SourceTree.nanoseconds(info.st_ctim), inode: UInt64(info.st_ino)))
         if itemKind == .directory { try enter(SourceFolder(name, in: folder, path: path), raw) }
     }
 
@@ -86,5 +86,4 @@ struct SourceWalk {
     }
 
     private static func shown(_ path: [UInt8]) -> String { "“\(TreePath.printable(String(decoding: path, as: UTF8.self)))”" }
-    private static func nanoseconds(_ time: timespec) -> Int64 { Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec) }
 }

@@ -36,16 +36,15 @@ package enum TreePath {
 
     /// Canonical pre-order: siblings by raw name bytes, a folder before what is in it. Comparing with `/` below every other
     /// byte is that order, because no name holds a byte below 0x20.
-    static func precedes(_ a: String, _ b: String) -> Bool {
-        withBytes(a) { x in
-            withBytes(b) { y in
-                let shared = min(x.count, y.count)
-                var i = 0
-                while i < shared, x[i] == y[i] { i += 1 }
-                guard i < shared else { return x.count < y.count }
-                return (x[i] == slash ? 0 : x[i]) < (y[i] == slash ? 0 : y[i])
-            }
-        }
+    static func precedes(_ a: String, _ b: String) -> Bool { withBytes(a) { x in withBytes(b) { y in precedes(x, y) } } }
+
+    /// As above, for the bytes of two paths.
+    package static func precedes(_ x: UnsafeBufferPointer<UInt8>, _ y: UnsafeBufferPointer<UInt8>) -> Bool {
+        let shared = min(x.count, y.count)
+        var i = 0
+        while i < shared, x[i] == y[i] { i += 1 }
+        guard i < shared else { return x.count < y.count }
+        return (x[i] == slash ? 0 : x[i]) < (y[i] == slash ? 0 : y[i])
     }
 
     /// Whether `path` is below `folder`, at whatever depth; both by their bytes.
@@ -88,7 +87,7 @@ package enum TreePath {
         return false
     }
 
-    static func withBytes<R>(_ text: String, _ body: (UnsafeBufferPointer<UInt8>) -> R) -> R {
+    package static func withBytes<R>(_ text: String, _ body: (UnsafeBufferPointer<UInt8>) -> R) -> R {
         text.utf8.withContiguousStorageIfAvailable(body) ?? Array(text.utf8).withUnsafeBufferPointer(body)
     }
 

@@ -9,10 +9,13 @@ extension CapsuleStore {
         public var allowSecrets: [String]
         /// Capsules that this one was made from, besides those in the manifest.
         public var parents: [Digest]
+        /// Every file is read, those too whose size, times and inode are what they were when it was read last.
+        public var paranoid: Bool
 
-        public init(allowSecrets: [String] = [], parents: [Digest] = []) {
+        public init(allowSecrets: [String] = [], parents: [Digest] = [], paranoid: Bool = false) {
             self.allowSecrets = allowSecrets
             self.parents = parents
+            self.paranoid = paranoid
         }
     }
 
@@ -22,10 +25,13 @@ extension CapsuleStore {
         /// The files' sizes together, and how much of that the store did not have.
         public let bytes: Int64
         public let newBytes: Int64
+        /// How many files were read; the others are what they were when this folder was packed before.
+        public let filesRead: Int
     }
 
     /// Packs a folder that holds a `capsule.json`. The same files give the same capsule, whenever and by whomever they are
-    /// packed. What an interrupted pack committed is found again and not written twice.
+    /// packed. What an interrupted pack committed is found again and not written twice. Files that did not change since this
+    /// folder was packed before are not read again.
     ///
     /// - Throws: `manifest_missing` and what is wrong with the manifest; what `SourceTree.scan` refuses; `secret_found`;
     ///   `source_changed`; `attestation_missing`; `disk_full`.
@@ -34,11 +40,15 @@ extension CapsuleStore {
     {
         let directory = Files.absolute(directory)
         let manifest = try Self.manifest(in: directory, parents: options.parents)
+        let scannedAt = clock.now
         let source = try SourceTree.scan(
             directory, kind: manifest.tree, options: SourceTree.ScanOptions(allowSecrets: options.allowSecrets))
+        let memory = options.paranoid ? nil : sources.read(source.directory)
         return try inTurn { () throws(MeshError) in
+            let generation = try self.index.generation()
+            let unchanged = try unchangedFiles(source, memory, at: generation)
             let ingest = try ChunkIngest(self)
-            let (index, chunks) = try TreeIngest(source, kind: manifest.tree, ingest, progress).run()
+            let (index, chunks) = try TreeIngest(source, kind: manifest.tree, unchanged, ingest, progress).run()
             try Self.requireEvidence(manifest, in: index)
             let newBytes = ingest.newBytes
             let documents = try addDocuments(index, chunks, ingest)
@@ -49,7 +59,9 @@ extension CapsuleStore {
             _ = try ingest.add(blob: rootBytes)
             try ingest.finish()
             try list(capsule, origin: .packed)
-            return PackResult(capsule: capsule, files: index.fileCount, bytes: index.byteCount, newBytes: newBytes)
+            remember(source, capsule.tree, unchanged, at: generation, scannedAt: scannedAt)
+            let files = index.fileCount
+            return PackResult(capsule: capsule, files: files, bytes: index.byteCount, newBytes: newBytes, filesRead: files - unchanged.files)
         }
     }
 
@@ -61,7 +73,7 @@ extension CapsuleStore {
         let source = try SourceTree.scan(Files.absolute(directory), kind: kind, options: options)
         return try inTurn { () throws(MeshError) in
             let ingest = try ChunkIngest(self)
-            let (index, chunks) = try TreeIngest(source, kind: kind, ingest, nil).run()
+            let (index, chunks) = try TreeIngest(source, kind: kind, .none, ingest, nil).run()
             let documents = try addDocuments(index, chunks, ingest)
             try ingest.finish()
             let tree = try VerifiedTree(checking: index, chunks)

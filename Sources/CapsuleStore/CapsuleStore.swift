@@ -26,6 +26,7 @@ public final class CapsuleStore: Sendable {
     let index: StoreIndex
     let readers: ReaderPool
     let journal: RootJournal
+    let sources: SourceMemoryFiles
     let clock: any WallClock
     private let lock: StoreLock
     private let turn = DispatchSemaphore(value: 1)
@@ -52,6 +53,7 @@ public final class CapsuleStore: Sendable {
         index = try StoreIndex(folders.index)
         readers = ReaderPool(PackFiles(folders.packs, index))
         journal = RootJournal(home.roots)
+        sources = SourceMemoryFiles(folder: home.sources)
         try recover(alone: lock.isAlone)
         try lock.share()
     }

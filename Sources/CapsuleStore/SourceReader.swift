@@ -35,7 +35,7 @@ struct CutContent: Sendable {
 
 /// One share of the reading. Shares of one large file follow each other; all others are independent.
 enum ReadShare: Sendable {
-    /// Items of the tree; what is no file among them is passed over.
+    /// Items of the tree; what is no file among them, or unchanged, is passed over.
     case files(Range<Int>)
     case part(of: LargeFile, isFirst: Bool)
 }
@@ -43,6 +43,8 @@ enum ReadShare: Sendable {
 /// Reads the files of a scanned folder. A file that is not the one that was scanned, or changes meanwhile, is `source_changed`.
 struct SourceReader: Sendable {
     let tree: SourceTree
+    /// What is passed over.
+    let unchanged: UnchangedFiles
     let buffers = BufferPool(bytes: Limits.ingestUnitBytes + Limits.chunkBytesMax)
 
     /// What is to be read, in the tree's order.
@@ -54,7 +56,7 @@ struct SourceReader: Sendable {
             (start, bytes, files) = (end, 0, 0)
         }
         for (i, item) in tree.items.enumerated() {
-            guard case .file(let size) = item.kind else { continue }
+            guard case .file(let size) = item.kind, !unchanged.contains(i) else { continue }
             if size > Int64(Limits.ingestUnitBytes) {
                 close(i)
                 let file = LargeFile(item, path: path(of: item), scans: tree.scans(item.path))
@@ -76,8 +78,9 @@ struct SourceReader: Sendable {
         switch share {
         case .files(let items):
             var position = 0
-            for item in tree.items[items] {
-                guard case .file(let size) = item.kind else { continue }
+            for i in items {
+                let item = tree.items[i]
+                guard case .file(let size) = item.kind, !unchanged.contains(i) else { continue }
                 try read(item, Int(size), at: position, &content)
                 position += Int(size)
             }
@@ -146,9 +149,8 @@ struct SourceFile: ~Copyable {
     func requireUnchanged() throws(MeshError) {
         var info = stat()
         guard fstat(descriptor, &info) == 0 else { throw Files.failure("look at", path) }
-        func nanoseconds(_ time: timespec) -> Int64 { Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec) }
         guard info.st_mode & S_IFMT == S_IFREG, item.kind == .file(size: Int64(info.st_size)), UInt64(info.st_ino) == item.inode,
-            nanoseconds(info.st_mtim) == item.modified, nanoseconds(info.st_ctim) == item.changed
+            SourceTree.nanoseconds(info.st_mtim) == item.modified, SourceTree.nanoseconds(info.st_ctim) == item.changed
         else { throw changed() }
     }
 

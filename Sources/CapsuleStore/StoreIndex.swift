@@ -37,7 +37,8 @@ final class StoreIndex: Sendable {
                     .storeTooNew, "\(path) was written by a newer version of this program", hint: "use that version with this home")
             }
             isNew = found == 0
-            if isNew { try pool.write(Self.create) }
+            // An index from before the generations gets its first.
+            if try isNew || pool.read({ db in try !db.tableExists("generation") }) { try pool.write(Self.create) }
         } catch {
             throw Self.error(error, path)
         }
@@ -61,6 +62,9 @@ final class StoreIndex: Sendable {
                 CREATE TABLE IF NOT EXISTS trees (tree TEXT PRIMARY KEY, chunks TEXT NOT NULL, kind TEXT NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS referrers (capsule TEXT NOT NULL, digest TEXT NOT NULL, type TEXT NOT NULL, envelope TEXT NOT NULL,
                     PRIMARY KEY (capsule, digest, type)) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS generation (value INTEGER NOT NULL);
+                INSERT INTO generation SELECT random() >> 2 WHERE NOT EXISTS (SELECT 1 FROM generation);
+                CREATE TRIGGER IF NOT EXISTS chunk_gone AFTER DELETE ON chunks BEGIN UPDATE generation SET value = value + 1; END;
                 """)
     }
 

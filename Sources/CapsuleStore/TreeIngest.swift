@@ -2,20 +2,22 @@ internal import CapsuleFormat
 internal import MeshCore
 
 /// Takes a folder's content into the store: shares are read, cut and hashed on all cores, a few ahead; this thread takes
-/// them in order, asks which chunks are new, and hands those on to be compressed.
+/// them in order, asks which chunks are new, and hands those on to be compressed. Unchanged files are not read.
 struct TreeIngest {
     private let source: SourceTree
     private let kind: TreeKind
+    private let unchanged: UnchangedFiles
     private let reader: SourceReader
     private let ingest: ChunkIngest
     private let meter: ProgressMeter
     private let aheadMax = Threads.cores + 1
 
-    init(_ source: SourceTree, kind: TreeKind, _ ingest: ChunkIngest, _ progress: StoreProgressSink?) {
+    init(_ source: SourceTree, kind: TreeKind, _ unchanged: UnchangedFiles, _ ingest: ChunkIngest, _ progress: StoreProgressSink?) {
         self.source = source
         self.kind = kind
+        self.unchanged = unchanged
         self.ingest = ingest
-        reader = SourceReader(tree: source)
+        reader = SourceReader(tree: source, unchanged: unchanged)
         var files = 0
         var bytes: Int64 = 0
         for item in source.items {
@@ -24,6 +26,7 @@ struct TreeIngest {
             bytes += size
         }
         meter = ProgressMeter("pack", files: files, bytes: bytes, progress)
+        if unchanged.files > 0 { meter.pass(files: unchanged.files, bytes: unchanged.bytes) }
     }
 
     /// The tree, with its chunks on their way into the store.
@@ -50,7 +53,7 @@ struct TreeIngest {
             reader.buffers.give(content.buffer)
             meter.add(files: content.files.count, bytes: content.bytes)
         }
-        return (try index(digests), ChunkList(chunks))
+        return try tree(digests, chunks)
     }
 
     /// A part of a large file is cut from where the one before it ended, so that one must have been taken.
@@ -73,21 +76,36 @@ struct TreeIngest {
         }
     }
 
-    private func index(_ digests: [Digest]) throws(MeshError) -> TreeIndex {
+    /// Puts together what was read and what is unchanged.
+    private func tree(_ digests: [Digest], _ read: [ChunkReference]) throws(MeshError) -> (index: TreeIndex, chunks: ChunkList) {
         var entries: [TreeEntry] = []
         entries.reserveCapacity(source.items.count)
-        var file = 0
-        for item in source.items {
+        var chunks: [ChunkReference] = []
+        chunks.reserveCapacity(read.count + unchanged.files)
+        var file = 0, next = 0
+        for (i, item) in source.items.enumerated() {
             let content: TreeEntry.Content
             switch item.kind {
             case .file(let size):
-                content = .file(size: size, sha256: digests[file])
-                file += 1
+                if let known = unchanged.content(of: i) {
+                    chunks += known.chunks
+                    content = .file(size: size, sha256: known.digest)
+                } else {
+                    let start = next
+                    var left = size
+                    while left > 0 {
+                        left -= Int64(read[next].length)
+                        next += 1
+                    }
+                    chunks += read[start..<next]
+                    content = .file(size: size, sha256: digests[file])
+                    file += 1
+                }
             case .directory: content = .directory
             case .link(let target): content = .link(target: target)
             }
             entries.append(TreeEntry(path: item.path, mode: item.mode, content: content))
         }
-        return try TreeIndex(entries: entries, kind: kind)
+        return (try TreeIndex(entries: entries, kind: kind), ChunkList(chunks))
     }
 }

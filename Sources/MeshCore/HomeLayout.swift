@@ -16,6 +16,8 @@ public struct HomeLayout: Hashable, Sendable {
     public var rootKey: String { keys + "/root.key" }
     /// The journal of what the store promised to keep: capsules, trees, and documents about them.
     public var roots: String { state + "/roots" }
+    /// What the files of packed folders were, so that unchanged ones are not read again. It can go away at any time.
+    public var sources: String { state + "/sources" }
     public var catalogDatabase: String { state + "/catalog.sqlite" }
     /// Held by whoever has the home open for writing: a running node, or a verb without one.
     public var lock: String { state + "/lock" }

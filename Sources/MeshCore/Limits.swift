@@ -63,6 +63,10 @@ public enum Limits {
     public static let ingestUnitFilesMax = 512
     /// What one thread restores or verifies at a time.
     public static let restoreUnitBytes: Int64 = 4 << 20
+    /// Packed folders whose files are remembered, those packed last: what one person or CI works on.
+    public static let sourcesKept = 64
+    /// The memory of one folder, read as a whole: 800,000 small files or 100 GiB of large ones.
+    public static let sourceMemoryBytesMax = 128 << 20
     /// Packs held open for reading.
     public static let packsOpenMax = 64
 
