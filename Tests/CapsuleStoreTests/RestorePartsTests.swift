@@ -137,7 +137,8 @@ import Testing
         let blobs = folder.file("layout/blobs/sha256")
         let tar = try #require(try shell("ls -S \(blobs)").output.split(separator: "\n").first)
         let content = try Files.read("\(blobs)/\(tar)", bytesMax: 1 << 24), size = Int64(content.count)
-        let inNoise = try #require(content.indices.first { content[$0...].starts(with: noise(200_000, seed: 2)[150_000..<150_032]) })
+        let needle = noise(200_000, seed: 2)[150_000..<150_032]
+        let inNoise = try #require(content.indices.first { content[$0...].starts(with: needle) })
         // A header, the content of a file that is not asked for, the zeros at the end.
         for offset in [3, Int64(inNoise), size - 1] {
             try DamageTests.flip("\(blobs)/\(tar)", at: offset)
