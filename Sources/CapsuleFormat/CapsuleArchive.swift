@@ -127,7 +127,7 @@ private struct Listed {
     /// From the list beside the blobs, and from index.json, where other tools put what refers to an image. Manifests of
     /// another shape are refused in the first and passed over in the second.
     func referrers(in layout: any LayoutSource, of subject: OCIDescriptor, strict: Bool) throws(MeshError) -> [ReferrerDocument] {
-        var found: [Digest: ReferrerDocument] = [:]
+        var found: [Digest: ReferrerDocument] = [:], bytes = 0
         let list = LayoutPlan.referrersMember(of: subject.digest)
         if layout.members[list] != nil {
             let index = try OCIIndex(parsing: try layout.read(list, bytesMax: Limits.layoutDocumentBytesMax))
@@ -139,13 +139,20 @@ private struct Listed {
                 guard manifest.descriptor == descriptor, found.updateValue(document, forKey: descriptor.digest) == nil else {
                     throw layoutInvalid("its list of referrers is not the one that they make")
                 }
+                bytes += document.bytes.count
+                guard bytes <= Limits.referrersPerCapsuleBytesMax else {
+                    throw layoutInvalid("what refers to the capsule has more than \(Limits.referrersPerCapsuleBytesMax) bytes")
+                }
             }
             guard !strict || index.manifests.map(\.digest) == found.keys.sorted() else {
                 throw layoutInvalid("its list of referrers is not in order")
             }
         }
         for descriptor in others where found.count < Limits.referrersPerCapsuleMax {
-            if let document = try? Self.referrer(descriptor, in: layout, of: subject).0 { found[descriptor.digest] = document }
+            guard found[descriptor.digest] == nil, let document = try? Self.referrer(descriptor, in: layout, of: subject).0 else { continue }
+            bytes += document.bytes.count
+            guard bytes <= Limits.referrersPerCapsuleBytesMax else { break }
+            found[descriptor.digest] = document
         }
         return found.sorted { $0.key < $1.key }.map(\.value)
     }

@@ -38,8 +38,15 @@ struct LayoutPlan {
         guard !referrers.isEmpty else { return }
 
         var known: Set<ReferrerDocument> = []
+        let distinct = referrers.filter { known.insert($0).inserted }
+        let bytes = distinct.reduce(0) { $0 + $1.bytes.count }
+        guard bytes <= Limits.referrersPerCapsuleBytesMax else {
+            throw MeshError(.layoutInvalid,
+                            "the documents that refer to the capsule have \(bytes) bytes; a layout holds at most \(Limits.referrersPerCapsuleBytesMax)",
+                            hint: "leave some of them out")
+        }
         var documents: [(manifest: OCIManifest, descriptor: OCIDescriptor, bytes: [UInt8])] = []
-        for document in referrers where known.insert(document).inserted {
+        for document in distinct {
             let referrer = try OCIManifest.referrer(document, subject: manifest)
             documents.append((referrer, referrer.descriptor, document.bytes))
         }

@@ -17,7 +17,7 @@ extension CapsuleStore {
     ///
     /// - Throws: `file_not_found`, `file_too_large`, and as `read(chunk:)`.
     public func readFile(_ tree: VerifiedTree, path: String, bytesMax: Int) throws(MeshError) -> [UInt8] {
-        guard let entry = tree.index.entries.firstIndex(where: { $0.path.utf8.elementsEqual(path.utf8) }),
+        guard let entry = tree.index.position(of: path),
             case .file(let size, _) = tree.index.entries[entry].content
         else {
             throw MeshError(.fileNotFound, "the tree has no file “\(path)”", hint: "`capsule inspect` lists its files")

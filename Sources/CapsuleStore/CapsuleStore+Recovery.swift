@@ -54,17 +54,17 @@ extension CapsuleStore {
 
     /// Lists again what the journal says and the packs hold completely.
     private func replayJournal() throws(MeshError) {
-        for record in try journal.records() {
+        try journal.eachRecord { record throws(MeshError) in
             do throws(MeshError) {
                 switch record {
                 case .capsule(let digest, let origin, let at):
                     let capsule = try readCapsule(digest)
-                    guard try missing(capsule.tree.chunks.chunks).isEmpty else { continue }
+                    guard try missing(capsule.tree.chunks.chunks).isEmpty else { return }
                     try index.list(StoredCapsule(capsule, origin: origin, addedAt: at), root: capsule.root)
                 case .tree(let tree, let chunks, let kind):
                     let list = try ChunkList(parsing: blob(chunks))
                     _ = try VerifiedTree(checking: TreeIndex(parsing: blob(tree), kind: kind), list)
-                    guard try missing(list.chunks).isEmpty else { continue }
+                    guard try missing(list.chunks).isEmpty else { return }
                     try index.list(tree: tree, chunks: chunks, kind: kind)
                 case .referrer(let document, let capsule):
                     if try index.contains(capsule: capsule) { try index.add(document, to: capsule) }

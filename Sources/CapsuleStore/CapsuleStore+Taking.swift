@@ -113,9 +113,9 @@ extension CapsuleStore {
     public func addReferrer(_ document: ReferrerDocument, to capsule: Digest) throws(MeshError) {
         try document.check()
         guard try index.contains(capsule: capsule) else { throw Self.notFound(capsule) }
-        let known = try index.referrers(of: capsule)
-        guard !known.contains(document) else { return }
-        guard known.count < Limits.referrersPerCapsuleMax else {
+        if try index.contains(document, of: capsule) { return }
+        let known = try index.referrersSize(of: capsule)
+        guard known.count < Limits.referrersPerCapsuleMax, known.bytes + document.bytes.count <= Limits.referrersPerCapsuleBytesMax else {
             throw MeshError(
                 .referrersTooMany, "\(known.count) documents refer to \(capsule); no more are kept",
                 hint: "export what matters and remove the capsule")

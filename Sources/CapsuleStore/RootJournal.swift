@@ -40,11 +40,10 @@ final class RootJournal: Sendable {
         }
     }
 
-    /// All whole records, in order; lines that are none are passed over.
-    func records() throws(MeshError) -> [Record] {
-        guard Files.exists(path) else { return [] }
+    /// Hands over all whole records, in order and one at a time; lines that are none are passed over.
+    func eachRecord(_ body: (Record) throws(MeshError) -> Void) throws(MeshError) {
+        guard Files.exists(path) else { return }
         let file = try OpenFile(reading: path)
-        var out: [Record] = []
         var line: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 64 * 1024)
         var offset: Int64 = 0
@@ -55,11 +54,10 @@ final class RootJournal: Sendable {
                     if line.count <= Self.lineBytesMax { line.append(byte) }
                     continue
                 }
-                if let json = try? JSONValue.parse(line), let record = try? Record(json) { out.append(record) }
+                if let json = try? JSONValue.parse(line, bytesMax: Self.lineBytesMax), let record = try? Record(json) { try body(record) }
                 line.removeAll(keepingCapacity: true)
             }
         }
-        return out
     }
 }
 

@@ -93,6 +93,24 @@ extension StoreIndex {
         }
     }
 
+    func contains(_ document: ReferrerDocument, of capsule: Digest) throws(MeshError) -> Bool {
+        try read { db in
+            try Int.fetchOne(
+                db, sql: "SELECT 1 FROM referrers WHERE capsule = ? AND digest = ? AND type = ?",
+                arguments: [capsule.hex, Digest.of(document.bytes).hex, document.artifactType]) != nil
+        }
+    }
+
+    /// How many documents refer to the capsule, and their bytes together.
+    func referrersSize(of capsule: Digest) throws(MeshError) -> (count: Int, bytes: Int) {
+        try read { db in
+            let row = try Row.fetchOne(
+                db, sql: "SELECT COUNT(*), IFNULL(SUM(LENGTH(CAST(envelope AS BLOB))), 0) FROM referrers WHERE capsule = ?",
+                arguments: [capsule.hex])
+            return row.map { ($0[0], $0[1]) } ?? (0, 0)
+        }
+    }
+
     /// An envelope is JSON, so its bytes are a text.
     func add(_ document: ReferrerDocument, to capsule: Digest) throws(MeshError) {
         try write { db in

@@ -35,7 +35,7 @@ extension PeerClient {
     func facts(_ ids: some Collection<Digest>) async throws(MeshError) -> [[UInt8]] {
         let (answer, _) = try await send(PeerRequest(.post, "/mesh/v1/facts", body: Frames.encode(digests: ids),
                                                      answerBytesMax: FactMessage.bytesMax, workSeconds: 2))
-        return try Frames.decode(try Self.body(of: answer), countMax: Limits.factsPerMessageMax, partBytesMax: Limits.envelopeBytesMax)
+        return try Frames.decode(try Self.body(of: answer), countMax: Limits.factsPerMessageMax, partBytesMax: Limits.factEnvelopeBytesMax)
     }
 
     /// Gives the peer facts that it lacks.
@@ -89,7 +89,7 @@ extension PeerClient {
 /// A message of fact envelopes, in frames.
 enum FactMessage {
     /// Also where one envelope alone is longer than a frame's worth of others.
-    static let bytesMax = Limits.frameBytesMax + 4 + Limits.envelopeBytesMax
+    static let bytesMax = Limits.frameBytesMax + 4 + Limits.factEnvelopeBytesMax
 
     /// Whether facts of this kind decide how others are read, and so travel first.
     static func isControl(kind: String) -> Bool { ["charter", "grant", "revoke", "successor", "withdraw"].contains(kind) }
@@ -157,10 +157,11 @@ enum ChunkMessage {
 
 /// Documents that refer to a capsule: each as two frames, its artifact type and its bytes.
 enum ReferrerMessage {
-    /// As many as fit the bound.
+    /// As many as fit the bound, the shortest first: no large SBOM takes the place of a signature.
     static func encode(_ documents: [ReferrerDocument]) -> [UInt8] {
         var out: [UInt8] = []
-        for document in documents.prefix(Limits.referrersPerCapsuleMax) {
+        let shortestFirst = documents.indices.sorted { (documents[$0].bytes.count, $0) < (documents[$1].bytes.count, $1) }
+        for document in shortestFirst.prefix(Limits.referrersPerCapsuleMax).map({ documents[$0] }) {
             let type = Array(document.artifactType.utf8)
             guard out.count + 8 + type.count + document.bytes.count <= Limits.referrersBytesMax else { break }
             Frames.append(type, to: &out)

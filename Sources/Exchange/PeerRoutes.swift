@@ -84,7 +84,7 @@ struct PeerRoutes: Sendable {
 
     private func newFacts(_ request: Request, _ key: PublicKey) async throws -> Response {
         let envelopes = try Frames.decode(try await Self.body(request, bytesMax: FactMessage.bytesMax), countMax: Limits.factsPerMessageMax,
-                                          partBytesMax: Limits.envelopeBytesMax)
+                                          partBytesMax: Limits.factEnvelopeBytesMax)
         let catalog = catalog
         let admission = try await offEventLoops { () throws(MeshError) in try catalog.admit(envelopes) }
         if !admission.admitted.isEmpty {

@@ -41,12 +41,33 @@ public enum Limits {
     /// index.json and the list of referrers: 1024 descriptors at ~300 bytes, several times over.
     public static let layoutDocumentBytesMax = 1 << 20
     public static let referrersPerCapsuleMax = 1024
-    public static let envelopeBytesMax = 64 * 1024
+    /// Signatures and facts have a few KiB; an SBOM of 5,000 packages needs all of it.
+    public static let envelopeBytesMax = 4 << 20
+    /// All documents about one capsule together, because readers hold them all: as much as 1024 of them at 64 KiB each.
+    public static let referrersPerCapsuleBytesMax = 64 << 20
     /// `.capsuleignore` and `.capsuleallow`: read by people, so a thousandth would do.
     public static let ruleFileBytesMax = 1 << 20
     public static let ruleLinesMax = 10_000
     /// A pattern is held against every path of the tree.
     public static let rulePatternBytesMax = 4096
+
+    // Comparing capsules, and what is told about them
+    /// Of a file whose lines are compared.
+    public static let diffFileBytesMax = 1 << 20
+    /// Of all unified texts in one answer: more is not read by people, and a program asks file by file.
+    public static let diffTextBytesMax = 16 << 20
+    /// Steps of the search for the shortest difference: 4,000 scattered changes, a tenth of a second.
+    public static let lineDiffStepsMax = 1 << 24
+    public static let lineageCapsulesMax = 10_000
+    /// A package list (lock file, dpkg status) that is read for an SBOM, and all of them together.
+    public static let sbomFileBytesMax = 8 << 20
+    public static let sbomReadBytesMax: Int64 = 64 << 20
+    public static let sbomFilesMax = 20_000
+    public static let sbomPackagesMax = 20_000
+    /// What an envelope holds in base64, less room for the statement around it and 16 signatures.
+    public static let sbomBytesMax = (3 << 20) - 64 * 1024
+    /// Remarks about package lists that could not be read whole.
+    public static let sbomNotesMax = 50
 
     // Store
     /// Chunks grouped into one zstd frame; measured 5–12 % smaller than a frame for each chunk.
@@ -72,6 +93,8 @@ public enum Limits {
 
     // Facts
     public static let factBytesMax = 16 * 1024
+    /// One envelope in a message of facts: read this far, so that one that is too large is refused by itself and not with the message.
+    public static let factEnvelopeBytesMax = 64 * 1024
     public static let factSequenceMax = 4096
     /// What a root may raise that to for one key, and what a root itself has: every fact at a place takes memory in every node.
     public static let factSequenceRaisedMax = 1 << 20

@@ -31,7 +31,7 @@ public struct Envelope: Sendable, Hashable {
         self.signatures = signatures
     }
 
-    /// Strict: canonical JSON, canonical padded base64, known members only, at most 64 KiB.
+    /// Strict: canonical JSON, canonical padded base64, known members only, at most 4 MiB.
     public init(parsing bytes: [UInt8]) throws(MeshError) {
         var reader = try FieldReader(JSONValue.parseCanonical(bytes, bytesMax: Limits.envelopeBytesMax))
         payloadType = try reader.string("payloadType")

@@ -193,3 +193,63 @@ func sampleReferrer(_ text: String = "one") throws -> ReferrerDocument {
         #expect(try store.capsules().map(\.digest) == [digest])
     }
 }
+
+/// An SBOM of thousands of packages is a document like any other.
+@Suite struct LargeReferrerTests {
+    static func document(_ count: Int, _ n: Int = 0) throws -> ReferrerDocument {
+        let key = try #require(SigningKey(seed: [UInt8](repeating: 7, count: 32)))
+        let payload = [UInt8](repeating: UInt8(ascii: "a"), count: count) + Array("\(n)".utf8)
+        return ReferrerDocument(
+            bytes: Envelope.sign(payload: payload, payloadType: Statement.payloadType, with: key).bytes, artifactType: Statement.payloadType)
+    }
+
+    @Test func travelsAndIsKept() throws {
+        let folder = try TemporaryFolder(), other = try TemporaryFolder()
+        let store = try CapsuleStore(home: folder.home)
+        let digest = try store.pack(directory: try folder.writeApp()).capsule.digest
+        let document = try Self.document(Limits.sbomBytesMax)
+        #expect(document.bytes.count > 4_100_000 && document.bytes.count <= Limits.envelopeBytesMax)
+        try store.addReferrer(document, to: digest)
+        try store.exportCaps(digest, to: folder.file("x.caps"))
+        do { _ = try CapsuleStore(home: other.home).importLayout(path: folder.file("x.caps")) }
+        // Made again from the journal.
+        try shell("rm \(other.file("home/capsules"))/index.sqlite*")
+        let again = try CapsuleStore(home: other.home)
+        #expect(try again.referrers(of: digest) == [document])
+        // One byte more than an envelope may have.
+        let long = try Self.document(Limits.envelopeBytesMax / 4 * 3)
+        #expect(code { try again.addReferrer(long, to: digest) } == "json_invalid")
+        #expect(try again.referrers(of: digest) == [document])
+    }
+
+    /// All of them together are held in memory by whoever reads them, so all of them together are bounded. What is there already is
+    /// put into the index by another program: making it takes longer than the test may.
+    @Test(.enabled(if: (try? shell("python3 --version").status) == 0, "SKIPPED: python3 is not installed"))
+    func togetherTheyAreBounded() throws {
+        let folder = try TemporaryFolder()
+        let store = try CapsuleStore(home: folder.home)
+        let digest = try store.pack(directory: try folder.writeApp()).capsule.digest
+        let small = try sampleReferrer()
+        func fill(_ bytes: Int) throws {
+            let script = """
+                import sqlite3
+                db = sqlite3.connect('\(folder.home.capsules)/index.sqlite')
+                db.execute('DELETE FROM referrers')
+                for n, start in enumerate(range(0, \(bytes), 4 << 20)):
+                    text = chr(97 + n) * min(4 << 20, \(bytes) - start)
+                    db.execute('INSERT INTO referrers VALUES (?, ?, ?, ?)', ('\(digest.hex)', '%064x' % n, 'a/b', text))
+                db.commit()
+                """
+            try folder.write(script, to: "fill.py")
+            let done = try shell("python3 \(folder.file("fill.py"))")
+            try #require(done.status == 0, "\(done.output)")
+        }
+        try fill(Limits.referrersPerCapsuleBytesMax - small.bytes.count)
+        try store.addReferrer(small, to: digest)
+        #expect(try store.referrers(of: digest).count == 17)
+        let error = try failure { try store.exportCaps(digest, extraReferrers: [sampleReferrer("two")], to: folder.file("x.caps")) }
+        #expect(error.code.name == "layout_invalid" && !Files.exists(folder.file("x.caps")), "\(error)")
+        try fill(Limits.referrersPerCapsuleBytesMax - small.bytes.count + 1)
+        #expect(code { try store.addReferrer(small, to: digest) } == "referrers_too_many")
+    }
+}
