@@ -5,6 +5,8 @@ extension ErrorCode {
     public static let manifestMissing = ErrorCode("manifest_missing", .badData)
     public static let versionContradictsID = ErrorCode("version_contradicts_id", .badData)
     public static let stepMissing = ErrorCode("step_missing", .badData)
+    /// Told to who packs; readers take any line.
+    public static let licenseInvalid = ErrorCode("license_invalid", .badData)
     // Trees
     public static let pathInvalid = ErrorCode("path_invalid", .badData)
     public static let linkEscapes = ErrorCode("link_escapes", .badData)

@@ -109,7 +109,7 @@ extension Manifest {
     }
 
     static func rights(_ object: FieldReader?) throws(MeshError) -> Rights {
-        let defaultLicense = "OSL-3.0-or-compatible"
+        let defaultLicense = LicenseExpression.ecosystemDefault
         guard var object else { return Rights(license: defaultLicense, resaleAllowed: true, attribution: true) }
         let rights = Rights(license: try object.lineIfPresent("license", bytesMax: 500) ?? defaultLicense,
                             resaleAllowed: try object.boolIfPresent("resaleAllowed") ?? true, attribution: try object.boolIfPresent("attribution") ?? true)

@@ -176,7 +176,7 @@ extension FieldReader {
 
 extension MeshError {
     /// The same, with the field it is about.
-    fileprivate func at(_ pointer: String) -> MeshError {
+    func at(_ pointer: String) -> MeshError {
         MeshError(code, "\(pointer): \(message)", hint: hint, pointer: pointer, details: details, cause: cause)
     }
 }
