@@ -15,6 +15,9 @@ public struct LicenseExpression: Sendable, Hashable, CustomStringConvertible {
     public let references: [String]
     /// Whether it refers to a licence in another SPDX document (`DocumentRef-…:LicenseRef-…`).
     public let hasForeignReferences: Bool
+    /// Whether common validators read it, too: they know no `+` but that of `GPL-2.0+` and the like, and take some licences whose names
+    /// speak of exceptions for exceptions.
+    let isReadEverywhere: Bool
 
     public var isEcosystemDefault: Bool { description == Self.ecosystemDefault }
 
@@ -27,7 +30,7 @@ public struct LicenseExpression: Sendable, Hashable, CustomStringConvertible {
     ///   much for the licences of 20,000 packages.
     init(parsing text: String, suggests: Bool) throws(MeshError) {
         if text == Self.ecosystemDefault {
-            (description, references, hasForeignReferences) = (text, [], false)
+            (description, references, hasForeignReferences, isReadEverywhere) = (text, [], false, false)
             return
         }
         guard text.utf8.count <= Self.bytesMax else {
@@ -49,6 +52,7 @@ public struct LicenseExpression: Sendable, Hashable, CustomStringConvertible {
         description = parser.written.joined(separator: " ").replacing("( ", with: "(").replacing(" )", with: ")")
         references = parser.references
         hasForeignReferences = parser.hasForeignReferences
+        isReadEverywhere = !parser.hasOddLicense
     }
 
     fileprivate static func unknown(_ id: String, _ suggests: Bool) -> MeshError {
@@ -71,6 +75,7 @@ public struct LicenseExpression: Sendable, Hashable, CustomStringConvertible {
         private(set) var written: [String] = []
         private(set) var references: [String] = []
         private(set) var hasForeignReferences = false
+        private(set) var hasOddLicense = false
 
         init(_ text: String, suggests: Bool) {
             self.suggests = suggests
@@ -136,8 +141,14 @@ public struct LicenseExpression: Sendable, Hashable, CustomStringConvertible {
 
         private mutating func license(_ word: String) throws(MeshError) -> String {
             // Some deprecated identifiers end in a plus sign themselves.
-            if let id = SPDXLicenses.license(word) { return id }
-            if word.hasSuffix("+"), let id = SPDXLicenses.license(word.dropLast()) { return id + "+" }
+            if let id = SPDXLicenses.license(word) {
+                if SPDXLicenses.takenForExceptions.contains(id) { hasOddLicense = true }
+                return id
+            }
+            if word.hasSuffix("+"), let id = SPDXLicenses.license(word.dropLast()) {
+                hasOddLicense = true
+                return id + "+"
+            }
             let parts = word.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
             if let name = parts.last, Self.isReference(name, "LicenseRef-"), parts.count == 1 || Self.isReference(parts[0], "DocumentRef-") {
                 if parts.count == 2 { hasForeignReferences = true } else if !references.contains(word) { references.append(word) }

@@ -9,6 +9,12 @@ enum SPDXLicenses {
     static func license(_ id: some StringProtocol) -> String? { licenses[id.lowercased()] }
     static func exception(_ id: some StringProtocol) -> String? { exceptions[id.lowercased()] }
 
+    /// Licences that spdx-tools 0.8 with license-expression 30.4 refuses where a licence stands.
+    static let takenForExceptions: Set<String> = [
+        "eCos-2.0", "GPL-2.0-with-autoconf-exception", "GPL-2.0-with-bison-exception", "GPL-2.0-with-classpath-exception", "GPL-2.0-with-font-exception",
+        "GPL-2.0-with-GCC-exception", "GPL-3.0-with-autoconf-exception", "GPL-3.0-with-GCC-exception", "MPL-2.0-no-copyleft-exception",
+    ]
+
     static let licenseIDs = licenseText.split(separator: " ").map(String.init)
     static let exceptionIDs = exceptionText.split(separator: " ").map(String.init)
 
