@@ -24,7 +24,7 @@ public struct TreeDiff: Sendable, Hashable {
         /// nil where it was removed.
         public let new: TreeEntry?
 
-        init(_ kind: Kind, _ old: TreeEntry?, _ new: TreeEntry?) {
+        package init(_ kind: Kind, _ old: TreeEntry?, _ new: TreeEntry?) {
             self.kind = kind
             self.old = old
             self.new = new
@@ -69,13 +69,19 @@ public struct TreeDiff: Sendable, Hashable {
         self.changes = changes
     }
 
-    private init(_ changes: [Change]) { self.changes = changes }
+    private init(_ changes: some Sequence<Change>) { self.changes = Array(changes) }
 
     /// Only what concerns `path` itself, what is below it, and what was moved into or out of it.
     public func within(_ path: String) -> TreeDiff {
         TreeDiff(changes.filter { change in
             [change.old, change.new].contains { entry in entry.map { TreePath.same($0.path, path) || TreePath.isBelow($0.path, path) } ?? false }
         })
+    }
+
+    /// With one change more, in its place.
+    package func adding(_ change: Change) -> TreeDiff {
+        let place = changes.firstIndex { TreePath.precedes(change.path, $0.path) } ?? changes.count
+        return TreeDiff(changes[..<place] + [change] + changes[place...])
     }
 
     public var counts: Counts {
