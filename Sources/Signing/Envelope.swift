@@ -13,6 +13,8 @@ public struct Envelope: Sendable, Hashable {
     public let signatures: [Signature]
 
     private static let signaturesMax = 16
+    /// 16 signatures have 33 commas; key ids and payload types may have some.
+    private static let commasMax = 1024
 
     public static func sign(payload: [UInt8], payloadType: String, with key: SigningKey) -> Envelope {
         let signature = key.sign(preAuthenticationEncoding(payloadType, payload))
@@ -33,6 +35,10 @@ public struct Envelope: Sendable, Hashable {
 
     /// Strict: canonical JSON, canonical padded base64, known members only, at most 4 MiB.
     public init(parsing bytes: [UInt8]) throws(MeshError) {
+        // An envelope is one long text and a few short ones. JSON of many small values takes 30 times its length in memory.
+        guard bytes.count(where: { $0 == UInt8(ascii: ",") }) <= Self.commasMax else {
+            throw MeshError(.jsonInvalid, "the JSON document holds too many values to be an envelope", hint: "it was altered, or is no DSSE envelope")
+        }
         var reader = try FieldReader(JSONValue.parseCanonical(bytes, bytesMax: Limits.envelopeBytesMax))
         payloadType = try reader.string("payloadType")
         guard let payload = Base64.decode(try reader.string("payload")) else { throw reader.invalid("payload", "not canonical base64") }

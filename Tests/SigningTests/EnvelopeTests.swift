@@ -77,6 +77,8 @@ import Testing
         }
         #expect(try Envelope(parsing: envelope(16)).signatures.count == 16)
         #expect(code { _ = try Envelope(parsing: envelope(17)) } == "field_invalid")
+        let many = Array(("[" + String(repeating: "[0],", count: 10_000) + "0]").utf8)
+        #expect(code { _ = try Envelope(parsing: many) } == "json_invalid", "told before it is taken apart: an array would be field_invalid")
         let large = Envelope.sign(payload: [UInt8](repeating: 0x20, count: Limits.envelopeBytesMax), payloadType: "t", with: Self.key)
         #expect(code { _ = try Envelope(parsing: large.bytes) } == "json_invalid")
     }
