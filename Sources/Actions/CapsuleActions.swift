@@ -14,26 +14,35 @@ let capsuleActions: [Action] = [
                .optional("key", .string(), "Name of the key to sign with; the node key unless given"),
                .optional("passphrase", .string(), "Of that key, if it is sealed"),
                .optional("allowSecrets", .array(.string()), "Paths that may look like secrets"),
+               .optional("parents", .array(.string()), "Capsules that this one was made from, besides those in its manifest: digests, names or versions"),
+               .optional("paranoid", .boolean, "Read every file, those too that look unchanged since this folder was packed before"),
                .optional("release", .boolean, "Release it to the mesh at once"),
            ]),
            output: .object([
                .init("digest", .string(), "The capsule's identity"), .init("name", .string(), "Name"), .init("version", .string(), "Version"),
                .init("files", .integer, "Files packed"), .init("bytes", .integer, "Their size"), .init("newBytes", .integer, "Bytes that the store did not have"),
+               .init("filesRead", .integer, "Files that were read; the others are unchanged since this folder was packed before"),
                .optional("path", .string(), "The .caps file"), .optional("fact", .string(), "The release"),
            ])) { context, params throws(MeshError) in
         let parts = context.parts
         let signer = try parts.signingKey(named: params["key"]?.string, passphrase: params["passphrase"]?.string)
         let directory = params["directory"]?.string ?? ""
-        let options = CapsuleStore.PackOptions(allowSecrets: (params["allowSecrets"]?.array ?? []).compactMap(\.string))
+        var parents: [Digest] = []
+        for text in (params["parents"]?.array ?? []).compactMap(\.string) { parents.append(try parts.digest(of: text)) }
+        let options = CapsuleStore.PackOptions(
+            allowSecrets: (params["allowSecrets"]?.array ?? []).compactMap(\.string), parents: parents, paranoid: params["paranoid"]?.bool == true)
         let result = try await offEventLoops { () throws(MeshError) in
-            try parts.store.pack(directory: directory, options: options, progress: context.storeProgress("capsule.pack"))
+            let result = try parts.store.pack(directory: directory, options: options, progress: context.storeProgress("capsule.pack"))
+            for document in [NodeParts.signatureDocument(for: result.capsule.digest, by: signer), try parts.sbomDocument(of: result.capsule, by: signer)] {
+                try parts.store.addReferrer(document, to: result.capsule.digest)
+            }
+            return result
         }
         let digest = result.capsule.digest
-        try parts.store.addReferrer(NodeParts.signatureDocument(for: digest, by: signer), to: digest)
         let manifest = result.capsule.manifest
         var answer: [String: JSONValue] = [
             "digest": JSONValue(digest), "name": .string(manifest.id.name.description), "version": .string(manifest.version.description),
-            "files": JSONValue(result.files), "bytes": .integer(result.bytes), "newBytes": .integer(result.newBytes),
+            "files": JSONValue(result.files), "bytes": .integer(result.bytes), "newBytes": .integer(result.newBytes), "filesRead": JSONValue(result.filesRead),
         ]
         if params["release"]?.bool == true { answer["fact"] = JSONValue(try parts.release(result.capsule, by: signer, notes: nil).id) }
         if let output = params["output"]?.string {

@@ -12,6 +12,7 @@ extension ActionContext {
             emit(NodeEvent(source: source, type: "progress", data: [
                 "phase": .string(progress.phase), "files": JSONValue(progress.files), "bytes": .integer(progress.bytes),
                 "totalFiles": JSONValue(progress.totalFiles), "totalBytes": .integer(progress.totalBytes),
+                "bytesPerSecond": progress.bytesPerSecond.map(JSONValue.integer) ?? .null, "secondsLeft": progress.secondsLeft.map(JSONValue.init) ?? .null,
             ]))
         }
     }
@@ -73,6 +74,16 @@ extension NodeParts {
         return try catalog.evidence(for: digest, signedBy: signers).map { (bytes) throws(MeshError) in
             ReferrerDocument(bytes: bytes, artifactType: try Envelope(parsing: bytes).payloadType)
         }
+    }
+
+    /// What the package lists in a stored capsule name, as its author states it. The same capsule and key make the same bytes.
+    func sbomDocument(of capsule: VerifiedCapsule, by signer: SigningKey) throws(MeshError) -> ReferrerDocument {
+        let document = try SBOM.document(for: capsule.manifest, digest: capsule.digest, tree: capsule.tree.index) { path throws(MeshError) in
+            try store.readFile(capsule.tree, path: path, bytesMax: Limits.sbomFileBytesMax)
+        }
+        let statement = try SBOM.statement(document, about: capsule.digest)
+        return ReferrerDocument(bytes: Envelope.sign(payload: statement.bytes, payloadType: Statement.payloadType, with: signer).bytes,
+                                artifactType: Statement.payloadType)
     }
 
     /// Says to the mesh that this capsule is a release of its name and version.

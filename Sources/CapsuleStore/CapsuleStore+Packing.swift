@@ -121,6 +121,7 @@ extension CapsuleStore {
         }
         let bytes = try Files.read(path, bytesMax: Limits.manifestBytesMax)
         let manifest = try Manifest(parsing: bytes)
+        try manifest.checkLicense()
         var known = Set(manifest.parents)
         let added = parents.filter { known.insert($0).inserted }
         guard !added.isEmpty, case .object(var members) = manifest.json else { return manifest }

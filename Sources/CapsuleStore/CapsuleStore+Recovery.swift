@@ -20,7 +20,9 @@ extension CapsuleStore {
     /// there or not. The store is not opened.
     public static func journaledCapsules(in home: HomeLayout) throws(MeshError) -> [Digest] {
         var seen: Set<Digest> = [], out: [Digest] = []
-        for case .capsule(let digest, _, _) in try RootJournal(home.roots).records() where seen.insert(digest).inserted { out.append(digest) }
+        try RootJournal(home.roots).eachRecord { record in
+            if case .capsule(let digest, _, _) = record, seen.insert(digest).inserted { out.append(digest) }
+        }
         return out
     }
 

@@ -21,12 +21,15 @@ struct Pack: AsyncParsableCommand {
     @Option(name: .shortAndLong, help: "Also write a .caps file.") var output: String?
     @Flag(help: "Release it to the mesh.") var release = false
     @Option(help: "Let a file through that looks like a secret; repeat for more.") var allowSecret: [String] = []
+    @Option(help: "A capsule that this one was made from; repeat for more.") var parent: [String] = []
+    @Flag(help: "Read every file, also those that look unchanged since this folder was packed before.") var paranoid = false
 
     func run() async throws {
         let session = Session(options: options)
         let params: [String: JSONValue?] = [
             "directory": Session.path(directory), "output": output.map(Session.path), "release": release ? true : nil,
             "allowSecrets": allowSecret.isEmpty ? nil : .array(allowSecret.map(JSONValue.string)),
+            "parents": parent.isEmpty ? nil : .array(parent.map(JSONValue.string)), "paranoid": paranoid ? true : nil,
         ]
         session.answer(try await session.call("capsule.pack", params.merging(try signing.params()) { first, _ in first }, makesHome: true)) { result in
             Terminal.print("\(result["name"]?.string ?? "")@\(result["version"]?.string ?? "")  \(result["digest"]?.string ?? "")")

@@ -100,7 +100,9 @@ enum Progress {
             let done = data["bytes"]?.integer ?? 0, total = data["totalBytes"]?.integer ?? 0
             let phase = data["phase"]?.string ?? "working"
             guard total > 0 else { return "\(phase): \(Terminal.bytes(done))" }
-            return "\(phase): \(Terminal.bytes(done)) of \(Terminal.bytes(total)) (\(min(100, done * 100 / total)) %)"
+            let rate = data["bytesPerSecond"]?.integer.map { ", \(Terminal.bytes($0))/s" } ?? ""
+            let left = data["secondsLeft"]?.integer.map { ", \($0 / 60):\($0 % 60 < 10 ? "0" : "")\($0 % 60) left" } ?? ""
+            return "\(phase): \(Terminal.bytes(done)) of \(Terminal.bytes(total)) (\(min(100, done * 100 / total)) %)" + rate + left
         case "build.step.started": return "step: \(data["step"]?.string ?? data["command"]?.string ?? "")"
         case "deploy.state": return "deploy: \(data["state"]?.string ?? "")"
         default: return nil
