@@ -4,6 +4,7 @@ internal import MeshCore
 struct BuildRecords: Sendable {
     struct Result: Hashable {
         let input: Digest
+        let capsule: Digest
         let output: Digest
         let provenance: Digest
         let log: String
@@ -46,15 +47,30 @@ struct BuildRecords: Sendable {
         let path = "\(results)/\(input.hex).json"
         guard Files.exists(path), let bytes = try? Files.read(path, bytesMax: Self.bytesMax),
               let json = try? JSONValue.parse(bytes, bytesMax: Self.bytesMax), var reader = try? FieldReader(json),
-              let recorded = try? reader.digest("input"), recorded == input, let output = try? reader.digest("output"),
+              let recorded = try? reader.digest("input"), recorded == input, let capsule = try? reader.digest("capsule"), let output = try? reader.digest("output"),
               let provenance = try? reader.digest("provenance"), let log = try? reader.string("log") else { return nil }
-        return Result(input: input, output: output, provenance: provenance, log: log)
+        return Result(input: input, capsule: capsule, output: output, provenance: provenance, log: log)
+    }
+
+    /// What was built from these capsules; what is recorded of others is forgotten with `forgetting`.
+    func outputs(of capsules: Set<Digest>, forgetting: Bool) throws(MeshError) -> Set<Digest> {
+        guard Files.isDirectory(results) else { return [] }
+        var out: Set<Digest> = []
+        for name in try Files.names(in: results) where name.hasSuffix(".json") {
+            guard let input = Digest(hex: name.dropLast(5)) else { continue }
+            if let result = result(for: input), capsules.contains(result.capsule) {
+                out.insert(result.output)
+            } else if forgetting {
+                try Files.remove(results + "/" + name)
+            }
+        }
+        return out
     }
 
     /// Durable when it returns.
     func record(_ result: Result) throws(MeshError) {
         let json: JSONValue = [
-            "input": JSONValue(result.input), "log": .string(result.log),
+            "input": JSONValue(result.input), "capsule": JSONValue(result.capsule), "log": .string(result.log),
             "output": JSONValue(result.output), "provenance": JSONValue(result.provenance),
         ]
         try Files.writeDurably(json.canonicalBytes, to: "\(results)/\(result.input.hex).json", mode: 0o600)

@@ -79,6 +79,11 @@ public final class Replayer: Sendable {
         return try result.get()
     }
 
+    /// What builds of these capsules made. What is recorded of others is forgotten with `forgetting`.
+    public func outputs(of capsules: Set<Digest>, forgetting: Bool) throws(MeshError) -> Set<Digest> {
+        try records.outputs(of: capsules, forgetting: forgetting)
+    }
+
     // MARK: - Without a sandbox
 
     private func input(_ capsule: VerifiedCapsule) throws(MeshError) -> BuildInput {
@@ -133,9 +138,11 @@ public final class Replayer: Sendable {
             let id = capsule.manifest.id
             say("build.started", told, ["name": .string(id.name.description), "version": .string(id.version.description),
                                         "steps": JSONValue(plan.steps.count)])
-            let output = try run(capsule, plan, log: log, cancel: cancel, told)
+            let (output, hold) = try run(capsule, plan, log: log, cancel: cancel, told)
+            // Until it is recorded nobody knows that the output is needed.
+            defer { hold.end() }
             let provenance = try attest(input, of: capsule, output: output)
-            try records.record(BuildRecords.Result(input: input.digest, output: output, provenance: provenance, log: log.path))
+            try records.record(BuildRecords.Result(input: input.digest, capsule: capsule.digest, output: output, provenance: provenance, log: log.path))
             let result = BuildResult(capsule: capsule.digest, output: output, cached: false, provenance: provenance,
                                      seconds: Self.seconds(since: start), log: log.path)
             say("build.finished", told, result)
@@ -155,7 +162,7 @@ public final class Replayer: Sendable {
     }
 
     private func run(_ capsule: VerifiedCapsule, _ plan: BuildPlan, log: BuildLog, cancel: WakeFlag,
-                     _ told: [String: JSONValue]) throws(MeshError) -> Digest {
+                     _ told: [String: JSONValue]) throws(MeshError) -> (output: Digest, hold: StoreHold) {
         func place(_ step: Int) -> [String: JSONValue] {
             ["step": JSONValue(step + 1), "of": JSONValue(plan.steps.count), "command": .string(plan.steps[step])]
         }
@@ -176,8 +183,9 @@ public final class Replayer: Sendable {
         }
         switch outcome {
         case .finished(let build):
+            let hold = try store.hold()
             let tree = try OutputTree(plan.outDir, in: build, bytesMax: plan.bounds.outputBytes).store(in: store)
-            return tree.index.digest
+            return (tree.index.digest, hold)
         case .stepFailed(let step, let code): throw Self.failure(of: step, code, plan, log)
         case .sourcesRefused(let code):
             throw MeshError(.buildLimitExceeded, "the sources could not be unpacked in the sandbox (tar ended with \(code))",

@@ -44,7 +44,7 @@ extension CapsuleStore {
         let source = try SourceTree.scan(
             directory, kind: manifest.tree, options: SourceTree.ScanOptions(allowSecrets: options.allowSecrets))
         let memory = options.paranoid ? nil : sources.read(source.directory)
-        return try inTurn { () throws(MeshError) in
+        return try ingesting { () throws(MeshError) in
             let generation = try self.index.generation()
             let unchanged = try unchangedFiles(source, memory, at: generation)
             let ingest = try ChunkIngest(self)
@@ -71,7 +71,7 @@ extension CapsuleStore {
     public func storeTree(directory: String, kind: TreeKind) throws(MeshError) -> VerifiedTree {
         let options = SourceTree.ScanOptions(applyIgnoreRules: false, skipRootManifest: false, scanSecrets: false)
         let source = try SourceTree.scan(Files.absolute(directory), kind: kind, options: options)
-        return try inTurn { () throws(MeshError) in
+        return try ingesting { () throws(MeshError) in
             let ingest = try ChunkIngest(self)
             let (index, chunks) = try TreeIngest(source, kind: kind, .none, ingest, nil).run()
             let documents = try addDocuments(index, chunks, ingest)

@@ -40,11 +40,13 @@ extension CapsuleStore {
         _ body: (UnsafeRawBufferPointer) throws(MeshError) -> T
     ) throws(MeshError) -> T {
         // Another length is another chunk's reference, whoever made it up: no reason to doubt the one that is here.
-        guard let place, place.length == chunk.length else { throw Self.missing(chunk, file) }
+        guard var place, place.length == chunk.length else { throw Self.missing(chunk, file) }
         var outcome = try reader.read(chunk, at: place)
-        if case .damaged = outcome {
-            // Once more from the disk, in case only the copy in memory was bad.
+        if case .good = outcome {} else {
+            // Once more from the disk, in case only the copy in memory was bad; and from where the chunk is by now: a collection may have
+            // moved it since it was looked up.
             reader.forget(place)
+            if let now = try index.places(CollectionOfOne(chunk.digest))[0], now.length == chunk.length { place = now }
             outcome = try reader.read(chunk, at: place)
         }
         switch outcome {

@@ -22,6 +22,7 @@ extension CapsuleStore {
         var seen: Set<Digest> = [], out: [Digest] = []
         try RootJournal(home.roots).eachRecord { record in
             if case .capsule(let digest, _, _) = record, seen.insert(digest).inserted { out.append(digest) }
+            if case .removedCapsule(let digest) = record, seen.remove(digest) != nil { out.removeAll { $0 == digest } }
         }
         return out
     }
@@ -50,7 +51,7 @@ extension CapsuleStore {
             try index.add(pack: digest, bytes: try OpenFile(reading: path).size(), footer)
             tookIn = true
         }
-        for pack in indexed.values { try index.forget(pack: pack.id) }
+        try index.forget(packs: indexed.values.map(\.id))
         return tookIn
     }
 
@@ -70,6 +71,8 @@ extension CapsuleStore {
                     try index.list(tree: tree, chunks: chunks, kind: kind)
                 case .referrer(let document, let capsule):
                     if try index.contains(capsule: capsule) { try index.add(document, to: capsule) }
+                case .removedCapsule(let digest): try index.unlist(capsule: digest, tree: nil)
+                case .removedTree(let tree): try index.unlist(tree: tree)
                 }
             } catch {
                 // A record whose bytes are damaged or gone is not listed; what fails here and now is told.

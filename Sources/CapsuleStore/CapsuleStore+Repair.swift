@@ -14,10 +14,23 @@ extension CapsuleStore {
             let isDamaged = named.contains(PackFiles.name(pack.digest)) || footer?.chunks.contains { broken.contains($0.digest.description) } ?? true
             if isDamaged { try renew(pack, footer) }
         }
+        try nameAgain()
+    }
+
+    /// Documents whose pieces are here, but whose pack is gone, get an entry in a new pack's table.
+    private func nameAgain() throws(MeshError) {
+        try ingesting { () throws(MeshError) in
+            var unnamed: [PackFooter.Blob] = []
+            for blob in try index.blobs(unnamed: true) where try index.known(blob.pieces.map(\.digest)).allSatisfy({ $0 }) { unnamed.append(blob) }
+            guard !unnamed.isEmpty else { return }
+            let ingest = try ChunkIngest(self)
+            for blob in unnamed { try ingest.carry(blob) }
+            try ingest.finish()
+        }
     }
 
     private func renew(_ pack: StoreIndex.Pack, _ footer: PackFooter?) throws(MeshError) {
-        try inTurn { () throws(MeshError) in
+        try ingesting { () throws(MeshError) in
             let ingest = try ChunkIngest(self)
             let reader = try readers.take()
             defer { readers.give(reader) }
@@ -35,7 +48,7 @@ extension CapsuleStore {
             if let footer { blobs = footer.blobs } else { blobs = try index.blobs() }
             for blob in blobs { try ingest.carry(blob) }
             try ingest.finish()
-            try index.supersede(pack: pack.id, by: ingest.written)
+            try index.supersede(packs: [pack.id], by: ingest.written)
             // Where every chunk was whole the new pack can be the old one, byte for byte as it was: then it has taken its place already.
             guard !ingest.written.contains(where: { $0.digest == pack.digest }) else { return }
             try Files.remove(folders.packs + "/" + PackFiles.name(pack.digest))

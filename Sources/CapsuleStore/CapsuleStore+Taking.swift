@@ -14,7 +14,7 @@ extension CapsuleStore {
                 throw MeshError(.chunkCorrupt, "the bytes given for the chunk \(chunk.digest) are others", hint: "ask another peer for it")
             }
         }
-        try inTurn { () throws(MeshError) in
+        try ingesting { () throws(MeshError) in
             let ingest = try ChunkIngest(self)
             for (i, isKnown) in try ingest.known(chunks.map(\.0.digest)).enumerated() where !isKnown {
                 let (chunk, bytes) = chunks[i]
@@ -38,7 +38,7 @@ extension CapsuleStore {
                 hint: "pull the capsule again; what is here is not fetched again")
         }
         try verifyContents(of: verified.tree, checksCuts: true)
-        try inTurn { () throws(MeshError) in
+        try ingesting { () throws(MeshError) in
             try addDocuments(verified, [], origin: origin, try ChunkIngest(self))
         }
         return verified
@@ -64,7 +64,7 @@ extension CapsuleStore {
         try accepting(archive)
         let index = archive.capsule.tree.index
         let meter = ProgressMeter("import", files: index.fileCount, bytes: index.byteCount, progress)
-        try inTurn { () throws(MeshError) in
+        try ingesting { () throws(MeshError) in
             let ingest = try ChunkIngest(self)
             // Looked up many at a time; only the chunks that were not here are kept till then.
             var waiting: [(ChunkReference, [UInt8])] = []

@@ -38,6 +38,9 @@ public final class CapsuleStore: Sendable {
         var quarantine: String { path + "/quarantine" }
         var index: String { path + "/index.sqlite" }
         var lock: String { path + "/lock" }
+        /// Shared by whoever takes something in, exclusive for a collection.
+        var ingestLock: String { path + "/ingest.lock" }
+        var gcLock: String { path + "/gc.lock" }
     }
 
     /// Opens the store, creating what is missing. What a crash left is cleared: files in `tmp/` go, packs that the index does

@@ -57,8 +57,9 @@ final class ChunkIngest {
         let digest = Digest.of(bytes)
         let counted = newBytes
         defer { newBytes = counted }
-        guard try store.index.pieces(ofBlob: digest) == nil, freshBlobs.insert(digest).inserted else {
-            // Listed is not enough: a piece may have been set aside since.
+        // Known to the index is not enough: the pack that named it may be gone, and an index that is made anew would not know it.
+        guard try !store.index.isNamed(blob: digest), freshBlobs.insert(digest).inserted else {
+            // Nor is that: a piece may have been set aside since.
             try addPieces(of: bytes)
             return digest
         }

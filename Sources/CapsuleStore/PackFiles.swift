@@ -10,14 +10,14 @@ final class PackFiles: Sendable {
         init(_ file: consuming OpenFile) { self.file = file }
     }
 
-    private struct State {
+    fileprivate struct State {
         var open: [Int64: (pack: Pack, used: UInt64)] = [:]
         var clock: UInt64 = 0
     }
 
     private let folder: String
     private let index: StoreIndex
-    private let state = Mutex(State())
+    fileprivate let state = Mutex(State())
 
     init(_ folder: String, _ index: StoreIndex) {
         self.folder = folder
@@ -49,6 +49,11 @@ final class PackFiles: Sendable {
         }
         return pack
     }
+}
+
+extension PackFiles {
+    /// Their files are gone; whoever reads from one at the moment still has it.
+    func close(_ ids: [Int64]) { state.withLock { state in for id in ids { state.open[id] = nil } } }
 }
 
 /// Reads and verifies chunks. One thread uses one; the frames read last are kept, since neighbours in a file are neighbours in a frame.
@@ -143,7 +148,7 @@ final class ChunkReader: @unchecked Sendable {  // proof: whoever took it from R
 /// Readers in reserve, so that a thread comes back to the frames it read last.
 final class ReaderPool: Sendable {
     private let free = Mutex<[ChunkReader]>([])
-    private let packs: PackFiles
+    let packs: PackFiles
 
     init(_ packs: PackFiles) { self.packs = packs }
 

@@ -10,6 +10,8 @@ final class RootJournal: Sendable {
         case capsule(Digest, origin: CapsuleStore.Origin, at: Milliseconds)
         case tree(index: Digest, chunks: Digest, kind: TreeKind)
         case referrer(ReferrerDocument, capsule: Digest)
+        case removedCapsule(Digest)
+        case removedTree(index: Digest)
     }
 
     /// One envelope in base64 and a few digests.
@@ -73,6 +75,8 @@ extension RootJournal.Record {
                 "type": "referrer", "capsule": JSONValue(capsule), "artifactType": .string(document.artifactType),
                 "envelope": .string(Base64.encode(document.bytes)),
             ]
+        case .removedCapsule(let digest): ["type": "removed", "capsule": JSONValue(digest)]
+        case .removedTree(let index): ["type": "removed", "tree": JSONValue(index)]
         }
     }
 
@@ -91,6 +95,7 @@ extension RootJournal.Record {
             guard let bytes = Base64.decode(try reader.string("envelope")) else { throw reader.invalid("envelope", "not base64") }
             self = .referrer(
                 ReferrerDocument(bytes: bytes, artifactType: try reader.string("artifactType")), capsule: try reader.digest("capsule"))
+        case "removed": self = json["tree"] == nil ? .removedCapsule(try reader.digest("capsule")) : .removedTree(index: try reader.digest("tree"))
         default: throw reader.invalid("type", "not known")
         }
     }

@@ -18,6 +18,10 @@ extension ErrorCode {
     public static let attestationMissing = ErrorCode("attestation_missing", .badData)
     public static let folderNotEmpty = ErrorCode("folder_not_empty", .cannotCreate)
     public static let referrersTooMany = ErrorCode("referrers_too_many", .badData)
+    // Collecting garbage
+    public static let gcRunning = ErrorCode("gc_running", .tryAgain)
+    /// What a listed capsule needs cannot be read.
+    public static let storeDamaged = ErrorCode("store_damaged", .badData)
     // The store's own index
     public static let storeBusy = ErrorCode("store_busy", .tryAgain)
     public static let storeIndexDamaged = ErrorCode("store_index_damaged", .badData)

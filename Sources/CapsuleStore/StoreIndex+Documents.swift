@@ -41,6 +41,19 @@ extension StoreIndex {
         }
     }
 
+    /// Neither the capsule nor what refers to it is listed any more, nor `tree` if one is given.
+    func unlist(capsule: Digest, tree: Digest?) throws(MeshError) {
+        try write { db in
+            try db.execute(sql: "DELETE FROM capsules WHERE digest = ?", arguments: [capsule.hex])
+            try db.execute(sql: "DELETE FROM referrers WHERE capsule = ?", arguments: [capsule.hex])
+            if let tree { try db.execute(sql: "DELETE FROM trees WHERE tree = ?", arguments: [tree.hex]) }
+        }
+    }
+
+    func unlist(tree: Digest) throws(MeshError) {
+        try write { db in try db.execute(sql: "DELETE FROM trees WHERE tree = ?", arguments: [tree.hex]) }
+    }
+
     /// All trees, those of capsules too.
     func treeDigests() throws(MeshError) -> [Digest] {
         try read { db in try String.fetchAll(db, sql: "SELECT tree FROM trees ORDER BY tree").compactMap { Digest(hex: $0) } }

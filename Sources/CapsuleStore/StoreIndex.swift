@@ -18,7 +18,8 @@ final class StoreIndex: Sendable {
     let isNew: Bool
     let path: String
 
-    private static let version = 1
+    /// 2: which pack names a document, and how much content a pack has.
+    private static let version = 2
 
     init(_ path: String) throws(MeshError) {
         self.path = path
@@ -36,19 +37,27 @@ final class StoreIndex: Sendable {
                 throw MeshError(
                     .storeTooNew, "\(path) was written by a newer version of this program", hint: "use that version with this home")
             }
-            isNew = found == 0
-            // An index from before the generations gets its first.
-            if try isNew || pool.read({ db in try !db.tableExists("generation") }) { try pool.write(Self.create) }
+            isNew = found < Self.version
+            // One of an earlier version is made anew from what it was made of.
+            if found != 0, isNew { try pool.write(Self.clear) }
+            if isNew { try pool.write(Self.create) }
         } catch {
             throw Self.error(error, path)
         }
+    }
+
+    private static func clear(_ db: Database) throws {
+        for table in try String.fetchAll(db, sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'") {
+            try db.execute(sql: "DROP TABLE \(table.quotedDatabaseIdentifier)")
+        }
+        try db.execute(sql: "PRAGMA user_version = 0")
     }
 
     /// Digests of chunks are four integers: a quarter of the key comparisons' work, and no copying of blobs.
     private static func create(_ db: Database) throws {
         try db.execute(
             sql: """
-                CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL);
+                CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL, content INTEGER NOT NULL);
                 CREATE TABLE IF NOT EXISTS chunks (
                     a INTEGER NOT NULL, b INTEGER NOT NULL, c INTEGER NOT NULL, d INTEGER NOT NULL,
                     pack INTEGER NOT NULL, start INTEGER NOT NULL, frame INTEGER NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL,
@@ -57,6 +66,7 @@ final class StoreIndex: Sendable {
                 CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS pieces (blob TEXT NOT NULL, position INTEGER NOT NULL, digest TEXT NOT NULL, length INTEGER NOT NULL,
                     PRIMARY KEY (blob, position)) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS names (blob TEXT NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (blob, pack)) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS capsules (digest TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, origin TEXT NOT NULL,
                     files INTEGER NOT NULL, bytes INTEGER NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS trees (tree TEXT PRIMARY KEY, chunks TEXT NOT NULL, kind TEXT NOT NULL) WITHOUT ROWID;
@@ -160,7 +170,8 @@ extension StoreIndex {
 
     private static func insert(_ digest: Digest, bytes: Int64, _ footer: PackFooter, _ db: Database) throws {
         let starts = starts(footer)
-        try db.execute(sql: "INSERT OR IGNORE INTO packs (digest, bytes) VALUES (?, ?)", arguments: [digest.hex, bytes])
+        let content = footer.frames.reduce(0) { $0 + Int64($1.contentBytes) }
+        try db.execute(sql: "INSERT OR IGNORE INTO packs (digest, bytes, content) VALUES (?, ?, ?)", arguments: [digest.hex, bytes, content])
         guard let pack = try Int64.fetchOne(db, sql: "SELECT id FROM packs WHERE digest = ?", arguments: [digest.hex]) else { return }
         let insert = try RawStatement("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", db)
         // In the table's own order: neighbours share pages.
@@ -176,6 +187,7 @@ extension StoreIndex {
         }
         let piece = try db.cachedStatement(sql: "INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?)")
         for blob in footer.blobs {
+            try db.execute(sql: "INSERT OR IGNORE INTO names VALUES (?, ?)", arguments: [blob.digest.hex, pack])
             try db.execute(sql: "INSERT OR IGNORE INTO blobs VALUES (?, ?)", arguments: [blob.digest.hex, blob.size])
             guard db.changesCount > 0 else { continue }
             for (i, reference) in blob.pieces.enumerated() {
@@ -194,6 +206,11 @@ extension StoreIndex {
                 sql: "DELETE FROM chunks WHERE a = ? AND b = ? AND c = ? AND d = ? AND pack = ? AND start = ?",
                 arguments: StatementArguments(key + [place.pack, place.start]))
         }
+    }
+
+    /// Whether a pack that is here says what the document is made of.
+    func isNamed(blob digest: Digest) throws(MeshError) -> Bool {
+        try read { db in try Int.fetchOne(db, sql: "SELECT 1 FROM names WHERE blob = ? LIMIT 1", arguments: [digest.hex]) != nil }
     }
 
     /// The pieces of a blob in order; nil for one that is not here.
@@ -227,11 +244,42 @@ extension StoreIndex {
     func chunks(inPack pack: Int64) throws(MeshError) -> [(digest: Digest, place: ChunkPlace)] {
         try read { db in
             try Row.fetchAll(db, sql: "SELECT a, b, c, d, start, frame, place, length FROM chunks WHERE pack = ? ORDER BY start, place", arguments: [pack])
-                .compactMap { row in
-                    let words = (0..<4).map { UInt64(bitPattern: row[$0] as Int64) }
-                    let digest = Digest(bytes: words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * UInt64($0))) } })
-                    return digest.map { ($0, ChunkPlace(pack: pack, start: row[4], frameBytes: row[5], place: row[6], length: row[7])) }
-                }
+                .map { row in (Self.digest(row), ChunkPlace(pack: pack, start: row[4], frameBytes: row[5], place: row[6], length: row[7])) }
+        }
+    }
+
+    /// Of the first four columns.
+    private static func digest(_ row: Row) -> Digest {
+        func word(_ i: Int) -> UInt64 { UInt64(bitPattern: row[i] as Int64) }
+        return Digest(words: (word(0), word(1), word(2), word(3)))
+    }
+
+    /// Every chunk, with the pack from which it is read.
+    func eachChunk(_ body: (_ pack: Int64, _ chunk: Digest, _ length: Int) -> Void) throws(MeshError) {
+        try read { db in
+            let rows = try Row.fetchCursor(db, sql: "SELECT a, b, c, d, pack, length FROM chunks")
+            while let row = try rows.next() { body(row[4], Self.digest(row), row[5]) }
+        }
+    }
+
+    /// Document → the packs whose tables say what it is made of.
+    func names() throws(MeshError) -> [Digest: [Int64]] {
+        try read { db in
+            var out: [Digest: [Int64]] = [:]
+            let rows = try Row.fetchCursor(db, sql: "SELECT blob, pack FROM names")
+            while let row = try rows.next() { if let digest = Digest(hex: row[0] as String) { out[digest, default: []].append(row[1]) } }
+            return out
+        }
+    }
+
+    /// Documents that are not needed, and of which no pack's table speaks any more.
+    func forgetDocuments(except needed: Set<Digest>) throws(MeshError) {
+        let gone = try blobs(unnamed: true).map(\.digest).filter { !needed.contains($0) }
+        try write { db in
+            for digest in gone {
+                try db.execute(sql: "DELETE FROM blobs WHERE digest = ?", arguments: [digest.hex])
+                try db.execute(sql: "DELETE FROM pieces WHERE blob = ?", arguments: [digest.hex])
+            }
         }
     }
 
@@ -246,19 +294,28 @@ extension StoreIndex {
         return try chunks(inPack: pack).allSatisfy { places[$0.digest] == $0.place }
     }
 
-    /// In one step: what was read from this pack is read from those that took its place, and the pack is forgotten.
-    func supersede(pack old: Int64, by packs: [(digest: Digest, bytes: Int64, footer: PackFooter)]) throws(MeshError) {
+    /// In one step: what was read from these packs is read from those that took their place, and they are forgotten.
+    func supersede(packs old: [Int64], by packs: [(digest: Digest, bytes: Int64, footer: PackFooter)]) throws(MeshError) {
         try write { db in
-            try db.execute(sql: "DELETE FROM chunks WHERE pack = ?", arguments: [old])
-            try db.execute(sql: "DELETE FROM packs WHERE id = ?", arguments: [old])
+            try Self.forget(old, db)
             for pack in packs { try Self.insert(pack.digest, bytes: pack.bytes, pack.footer, db) }
         }
     }
 
-    /// Every document with its pieces.
-    func blobs() throws(MeshError) -> [PackFooter.Blob] {
+    private static func forget(_ packs: [Int64], _ db: Database) throws {
+        // The numbers are our own; so many of them at once that the table of chunks is looked through once.
+        let list = packs.map(String.init).joined(separator: ", ")
+        try db.execute(sql: "DELETE FROM chunks WHERE pack IN (\(list))")
+        try db.execute(sql: "DELETE FROM names WHERE pack IN (\(list))")
+        try db.execute(sql: "DELETE FROM packs WHERE id IN (\(list))")
+    }
+
+    /// Every document with its pieces; with `unnamed`, those of which no pack's table speaks, so that an index that is made anew would
+    /// not know them.
+    func blobs(unnamed: Bool = false) throws(MeshError) -> [PackFooter.Blob] {
         try read { db in
-            try Row.fetchAll(db, sql: "SELECT digest, bytes FROM blobs ORDER BY digest").compactMap { row in
+            let which = unnamed ? "WHERE digest NOT IN (SELECT blob FROM names)" : ""
+            return try Row.fetchAll(db, sql: "SELECT digest, bytes FROM blobs \(which) ORDER BY digest").compactMap { row in
                 guard let digest = Digest(hex: row[0] as String) else { return nil }
                 let pieces = try Row.fetchAll(db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
                     .compactMap { piece in Digest(hex: piece[0] as String).map { ChunkReference(digest: $0, length: piece[1]) } }
@@ -271,12 +328,14 @@ extension StoreIndex {
         let id: Int64
         let digest: Digest
         let bytes: Int64
+        /// Bytes of its frames' content.
+        let content: Int64
     }
 
     func packs() throws(MeshError) -> [Pack] {
         try read { db in
-            try Row.fetchAll(db, sql: "SELECT id, digest, bytes FROM packs").compactMap { row in
-                Digest(hex: row[1] as String).map { Pack(id: row[0], digest: $0, bytes: row[2]) }
+            try Row.fetchAll(db, sql: "SELECT id, digest, bytes, content FROM packs").compactMap { row in
+                Digest(hex: row[1] as String).map { Pack(id: row[0], digest: $0, bytes: row[2], content: row[3]) }
             }
         }
     }
@@ -286,12 +345,10 @@ extension StoreIndex {
         }
     }
 
-    /// The pack is gone: nothing in it is here. If its file comes back, it is taken in again.
-    func forget(pack id: Int64) throws(MeshError) {
-        try write { db in
-            try db.execute(sql: "DELETE FROM chunks WHERE pack = ?", arguments: [id])
-            try db.execute(sql: "DELETE FROM packs WHERE id = ?", arguments: [id])
-        }
+    /// The packs are gone: nothing in them is here. If a file comes back, it is taken in again.
+    func forget(packs: [Int64]) throws(MeshError) {
+        if packs.isEmpty { return }
+        try write { db in try Self.forget(packs, db) }
     }
 
     /// The pack ends early: what lies beyond is not here. The rest still is.

@@ -66,6 +66,25 @@ public final class DeploymentManager: Sendable {
         }
     }
 
+    /// The capsules and build outputs of every generation that can be started or rolled back to, and of runs that have begun.
+    public func held() async throws(MeshError) -> (capsules: Set<Digest>, outputs: Set<Digest>) {
+        try await offEventLoops { [self] () throws(MeshError) in
+            var capsules: Set<Digest> = [], outputs: Set<Digest> = []
+            for key in try keysOnDisk() {
+                guard let record = try slot(key)?.record else { continue }
+                for generation in record.generations {
+                    capsules.insert(generation.capsule)
+                    outputs.insert(generation.output)
+                }
+                if let pending = record.pending {
+                    capsules.insert(pending.capsule)
+                    if let output = pending.output { outputs.insert(output) }
+                }
+            }
+            return (capsules, outputs)
+        }
+    }
+
     /// Every app of every environment, the current generation of each; where none ever succeeded, the last attempt.
     public func list() async throws(MeshError) -> [Run] {
         try await offEventLoops { [self] () throws(MeshError) in

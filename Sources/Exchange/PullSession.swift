@@ -26,6 +26,10 @@ struct PullSession: Sendable {
 
     func run() async throws(MeshError) -> PeerExchange.PullResult {
         let started = ContinuousClock.now
+        // What is here by the first comparison, and every batch that comes, must still be here when the capsule is listed.
+        let store = exchange.store
+        let hold = try await offEventLoops { () throws(MeshError) in try store.hold() }
+        defer { hold.end() }
         let result: Result<FetchPlan, MeshError> = await withTaskGroup(of: Outcome.self) { group in
             var shell = Shell(plan: plan)
             defer { group.cancelAll() }

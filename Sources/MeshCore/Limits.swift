@@ -70,6 +70,8 @@ public enum Limits {
     public static let sbomNotesMax = 50
 
     // Store
+    /// How full the disk is when a node collects garbage by itself.
+    public static let gcDiskPercent = 85
     /// Chunks grouped into one zstd frame; measured 5–12 % smaller than a frame for each chunk.
     public static let packFrameContentBytesMax = 256 * 1024
     public static let packBytesMax = 64 << 20

@@ -49,9 +49,10 @@ public enum NodeRunner {
         let face = NodeService { () async throws(MeshError) in
             try await control.run(host: options.control.host, port: options.control.port, onReady: { doors.open(control: $0) })
         }
+        let housekeeping = Housekeeping(home: open)
         var logger = Logger(label: "node")
         logger.logLevel = .error
-        let services: [any Service] = [deployments, exchange] + (discovery.map { [$0] } ?? []) + [face]
+        let services: [any Service] = [deployments, exchange] + (discovery.map { [$0] } ?? []) + [housekeeping, face]
         let group = ServiceGroup(configuration: .init(
             services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup, failureTerminationBehavior: .gracefullyShutdownGroup) },
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

@@ -45,3 +45,44 @@ struct Fsck: AsyncParsableCommand {
         if report["ok"]?.bool != true { throw ExitWith(status: .badData) }
     }
 }
+
+struct Remove: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rm", abstract: "Take capsules out of this store.",
+        discussion: "Example:\n  capsule rm shop@1.0.0\n  capsule gc\n\nTheir bytes go with the next `capsule gc`. What is deployed, or may be rolled back to, stays.")
+    @OptionGroup var options: GlobalOptions
+    @Argument(help: "Names or digests.") var refs: [String]
+
+    func run() async throws {
+        let session = Session(options: options)
+        session.answer(try await session.call("capsule.remove", ["refs": .array(refs.map(Session.reference))])) { capsules in
+            for capsule in capsules.array ?? [] { Terminal.print("\(capsule["name"]?.string ?? "")@\(capsule["version"]?.string ?? "")  \(capsule["digest"]?.string ?? "")") }
+        }
+    }
+}
+
+struct GC: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "gc", abstract: "Delete what no capsule and no deployment needs.",
+        discussion: """
+            Example:
+              capsule gc --dry-run
+
+            What an interrupted pull or pack left stays for a day, so that it can go on; --all takes it as well. A running node
+            collects by itself when its disk is 85 % full.
+            """)
+    @OptionGroup var options: GlobalOptions
+    @Flag(help: "Only say what would be freed.") var dryRun = false
+    @Flag(help: "Also what came within the last day and is in no capsule.") var all = false
+
+    func run() async throws {
+        let session = Session(options: options)
+        session.answer(try await session.call("store.gc", ["dryRun": dryRun ? true : nil, "all": all ? true : nil])) { report in
+            let freed = Terminal.bytes(report["freed"]?.integer ?? 0), kept = Terminal.bytes(report["kept"]?.integer ?? 0)
+            Terminal.print((dryRun ? "would free about \(freed)" : "freed \(freed)") + ", \(kept) kept")
+            let packs = "\(report["packsDeleted"]?.integer ?? 0) packs deleted, \(report["packsRewritten"]?.integer ?? 0) copied"
+            if !options.quiet { Terminal.note(packs + ", \(report["outputs"]?.array?.count ?? 0) build outputs dropped") }
+            for chunk in report["damaged"]?.array ?? [] { Terminal.note("damaged: \(chunk.string ?? ""); `capsule fsck --repair` gets it back") }
+        }
+    }
+}

@@ -171,11 +171,11 @@ import Testing
     }
 
     /// One that an earlier version of the program made.
-    @Test func anIndexWithoutAGeneration() throws {
+    @Test func anIndexOfAnEarlierVersion() throws {
         let folder = try TemporaryFolder()
         let app = try folder.writeApp()
         let capsule = try pack(app, folder).capsule
-        let statements = "drop trigger chunk_gone; drop table generation"
+        let statements = "drop trigger chunk_gone; drop table generation; drop table names; pragma user_version = 1"
         let dropped = try shell("python3 -c 'import sqlite3; sqlite3.connect(\"\(folder.file("home/capsules/index.sqlite"))\").executescript(\"\(statements)\")'")
         try #require(dropped.status == 0, "\(dropped.output)")
         for _ in 0..<2 { #expect(try pack(app, folder).filesRead == 0) }

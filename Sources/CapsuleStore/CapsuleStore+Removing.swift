@@ -1,0 +1,63 @@
+internal import CapsuleFormat
+public import MeshCore
+
+// What is not to be kept any more. The bytes go with the next garbage collection.
+extension CapsuleStore {
+    /// Takes a capsule off the list, with what refers to it.
+    ///
+    /// - Throws: `capsule_not_found`, `disk_full`, `read_only`.
+    public func remove(capsule digest: Digest) throws(MeshError) {
+        try inTurn { () throws(MeshError) in
+            guard try index.contains(capsule: digest) else { throw Self.notFound(digest) }
+            let tree = (try? CapsuleRoot(parsing: blob(digest)))?.index
+            // The index first: a crash in between leaves a capsule that an index made anew lists again, and never one that is listed and
+            // that the next such index has lost.
+            try index.unlist(capsule: digest, tree: try tree.flatMap { (tree) throws(MeshError) in try isShared(tree) ? nil : tree })
+            try journal.append(.removedCapsule(digest))
+        }
+    }
+
+    /// Of a build's output, or of a capsule that is gone.
+    func unlist(tree: Digest) throws(MeshError) {
+        try index.unlist(tree: tree)
+        try journal.append(.removedTree(index: tree))
+    }
+
+    /// Whether a second capsule has the tree, or a build's output is the same.
+    private func isShared(_ tree: Digest) throws(MeshError) -> Bool {
+        var count = 0
+        for capsule in try index.capsules() {
+            // One whose root cannot be read may have it.
+            guard let root = try? CapsuleRoot(parsing: blob(capsule.digest)) else { return true }
+            if root.index == tree { count += 1 }
+        }
+        if count > 1 { return true }
+        return try storedTrees().contains(tree)
+    }
+
+    /// Trees that were stored by themselves: what builds made.
+    func storedTrees() throws(MeshError) -> Set<Digest> {
+        var out: Set<Digest> = []
+        try journal.eachRecord { record in
+            switch record {
+            case .tree(let tree, _, _): out.insert(tree)
+            case .removedTree(let tree): out.remove(tree)
+            default: break
+            }
+        }
+        return out
+    }
+
+    /// Those that are listed no longer.
+    func removedCapsules() throws(MeshError) -> Set<Digest> {
+        var out: Set<Digest> = []
+        try journal.eachRecord { record in
+            switch record {
+            case .capsule(let digest, _, _): out.remove(digest)
+            case .removedCapsule(let digest): out.insert(digest)
+            default: break
+            }
+        }
+        return out
+    }
+}
