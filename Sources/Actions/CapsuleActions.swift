@@ -113,27 +113,33 @@ let capsuleActions: [Action] = [
                reference, .init("directory", .string(), "Absolute path of a folder that is new or empty"),
                .optional("paths", .array(.string()), "Only these files and folders, relative to the top of the capsule"),
                .optional("untrusted", .boolean, "Go on although nobody trusted signed it"),
+               .optional("intact", .boolean, "From a damaged store: all files that are whole, the others named"),
            ]),
-           output: .object([.init("digest", .string(), "What was unpacked"), .init("files", .integer, "Files written"), .init("bytes", .integer, "Their size")])) { context, params throws(MeshError) in
+           output: .object([
+               .init("digest", .string(), "What was unpacked"), .init("files", .integer, "Files written"), .init("bytes", .integer, "Their size"),
+               .init("lost", .array(.string()), "Files that were left out, because the store lacks some of their content"),
+           ])) { context, params throws(MeshError) in
         let parts = context.parts, text = params["ref"]?.string ?? "", directory = params["directory"]?.string ?? ""
         let untrusted = params["untrusted"]?.bool == true, paths = (params["paths"]?.array ?? []).compactMap(\.string)
-        let progress = context.storeProgress("capsule.unpack")
+        let progress = context.storeProgress("capsule.unpack"), intactOnly = params["intact"]?.bool == true
+        @Sendable func answer(_ digest: Digest, _ done: RestoreResult) -> JSONValue {
+            ["digest": JSONValue(digest), "files": JSONValue(done.files), "bytes": .integer(done.bytes), "lost": .array(done.lost.map(JSONValue.string))]
+        }
         return try await offEventLoops { () throws(MeshError) in
             if case .path(let path) = try Reference(parsing: text) {
                 let done = try CapsuleStore.restoreLayout(path: path, to: directory, paths: paths, progress: progress, accepting: { archive throws(MeshError) in
                     let verdict = try parts.trustVerdict(archive.capsule, archive.referrers, anchors: [])
                     if !untrusted { try NodeParts.require(verdict, of: archive.capsule) }
                 })
-                return ["digest": JSONValue(done.capsule.digest), "files": JSONValue(done.files), "bytes": .integer(done.bytes)]
+                return ["digest": JSONValue(done.capsule.digest), "files": JSONValue(done.files), "bytes": .integer(done.bytes), "lost": []]
             }
             if case .digest(let digest) = try Reference(parsing: text), !parts.store.contains(capsule: digest), let tree = try? parts.store.tree(index: digest) {
-                let done = try parts.store.restore(tree, manifest: nil, to: directory, paths: paths, progress: progress)
-                return ["digest": JSONValue(digest), "files": JSONValue(done.files), "bytes": .integer(done.bytes)]
+                return answer(digest, try parts.store.restore(tree, manifest: nil, to: directory, paths: paths, intactOnly: intactOnly, progress: progress))
             }
             let capsule = try parts.storedCapsule(text)
             if !untrusted { try parts.requireTrust(in: capsule) }
-            let done = try parts.store.restore(capsule.tree, manifest: capsule.manifest, to: directory, paths: paths, progress: progress)
-            return ["digest": JSONValue(capsule.digest), "files": JSONValue(done.files), "bytes": .integer(done.bytes)]
+            return answer(capsule.digest, try parts.store.restore(
+                capsule.tree, manifest: capsule.manifest, to: directory, paths: paths, intactOnly: intactOnly, progress: progress))
         }
     },
     Action("capsule.export", "Export", "Writes a capsule with its evidence as one .caps file that a stranger can check.", scope: .write, isLong: true,

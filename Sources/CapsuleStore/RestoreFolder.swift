@@ -181,6 +181,12 @@ struct FolderCursor: ~Copyable {
         return NewFile(descriptor: descriptor, path: path)
     }
 
+    /// What `makeFile` made.
+    mutating func remove(_ path: String) throws(MeshError) {
+        let (folder, name) = try parent(of: path)
+        guard unlinkat(folder, name, 0) == 0 else { throw Files.failure("remove", path) }
+    }
+
     private static func failure(_ path: String) -> MeshError {
         guard errno == EEXIST else { return Files.failure("create", path) }
         return MeshError(

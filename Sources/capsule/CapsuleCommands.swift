@@ -86,20 +86,24 @@ struct Inspect: AsyncParsableCommand {
 struct Unpack: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Verified files into a new or empty folder; all or nothing.",
-        discussion: "Example:\n  capsule unpack shop.caps ./shop\n  capsule unpack shop@1.2.0 ./docs --path docs --path README.md\n\nA file is unpacked as it is, without being taken in. The digest of a build's output unpacks as well.")
+        discussion: "Example:\n  capsule unpack shop.caps ./shop\n  capsule unpack shop@1.2.0 ./docs --path docs --path README.md\n\nA file is unpacked as it is, without being taken in. The digest of a build's output unpacks as well. With --intact a damaged store gives all files that are whole and names the others; exit 65 then.")
     @OptionGroup var options: GlobalOptions
     @Argument(help: "A .caps file, a name or a digest.") var ref: String
     @Argument(help: "A folder that is new or empty.") var directory: String
     @Option(help: "Only this file or folder of the capsule; repeat for more.") var path: [String] = []
     @Flag(help: "Go on although nobody trusted signed it.") var untrusted = false
+    @Flag(help: "From a damaged store: write what is whole, name what is not.") var intact = false
 
     func run() async throws {
         let session = Session(options: options)
-        let params: [String: JSONValue?] = ["ref": Session.reference(ref), "directory": Session.path(directory), "untrusted": untrusted ? true : nil,
+        let params: [String: JSONValue?] = ["ref": Session.reference(ref), "directory": Session.path(directory), "untrusted": untrusted ? true : nil, "intact": intact ? true : nil,
                                             "paths": path.isEmpty ? nil : .array(path.map(JSONValue.string))]
-        session.answer(try await session.call("capsule.unpack", params, makesHome: true)) {
-            Terminal.print("\($0["files"]?.integer ?? 0) files, \(Terminal.bytes($0["bytes"]?.integer ?? 0)) in \(directory)")
+        let result = try await session.call("capsule.unpack", params, makesHome: true), lost = result["lost"]?.array ?? []
+        session.answer(result) {
+            for path in lost { Terminal.print("lost  \(path.string ?? "")") }
+            Terminal.print("\($0["files"]?.integer ?? 0) files, \(Terminal.bytes($0["bytes"]?.integer ?? 0)) in \(directory)" + (lost.isEmpty ? "" : "; \(lost.count) lost"))
         }
+        if !lost.isEmpty { throw ExitWith(status: .badData) }
     }
 }
 

@@ -118,6 +118,21 @@ import Testing
         #expect(code { _ = try CapsuleStore.restoreLayout(path: folder.file("x.caps"), to: app, accepting: { _ throws(MeshError) in }) } == "folder_not_empty")
     }
 
+    /// A damaged store gives what is whole, and names the rest.
+    @Test func whatIsWholeComesOutOfADamagedStore() throws {
+        let folder = try TemporaryFolder(), store = try CapsuleStore(home: folder.home)
+        let capsule = try store.pack(directory: try folder.writeApp()).capsule
+        let pack = try folder.packs[0], bytes = try Files.read(pack, bytesMax: 1 << 24), needle = noise(200_000, seed: 2)[5000..<5032]
+        try DamageTests.flip(pack, at: Int64(try #require(bytes.indices.first { bytes[$0...].starts(with: needle) })))
+        let damaged = try CapsuleStore(home: folder.home)
+        #expect(code { try damaged.restore(capsule.tree, manifest: capsule.manifest, to: folder.file("none")) } == "chunk_corrupt")
+        let done = try damaged.restore(capsule.tree, manifest: capsule.manifest, to: folder.file("out"), intactOnly: true)
+        #expect(done.lost == ["noise.bin"] && done.files == capsule.tree.index.fileCount - 1)
+        #expect(!Files.exists(folder.file("out/noise.bin")) && Files.exists(folder.file("out/bin/run.sh")))
+        try shell("rm \(folder.file("app/noise.bin"))")
+        #expect(try shell("diff -r --exclude=capsule.json \(folder.file("app")) \(folder.file("out"))").status == 0)
+    }
+
     /// Whatever byte of a file is wrong, nothing is left, also when only something else was asked for.
     @Test func aDamagedFileLeavesNothing() throws {
         let folder = try TemporaryFolder()
