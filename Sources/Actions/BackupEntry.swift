@@ -174,7 +174,7 @@ struct HomePlace: Sendable {
             || (!isAppContent && parts[depth - 1].firstRange(of: ".tmp-".utf8) != nil)
     }
 
-    private static let leftOut: Set<String> = ["capsules/packs", "capsules/tmp", "capsules/quarantine", "capsules/lock", "state/lock", "state/control.sock"]
+    private static let leftOut: Set<String> = ["capsules/packs", "capsules/tmp", "capsules/quarantine", "capsules/lock", "capsules/ingest.lock", "capsules/gc.lock", "state/lock", "state/control.sock"]
 
     /// Copied by SQLite, and never opened here: closing it would drop the locks that the catalog's own connections hold.
     var isCatalog: Bool { text == "state/catalog.sqlite" }

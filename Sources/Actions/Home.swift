@@ -40,10 +40,13 @@ public enum HomeSetup {
         for folder in [home.path, home.capsules, home.peers, home.deployments] { try Files.makeDirectory(folder) }
         for folder in [home.keys, home.state] { try Files.makeDirectory(folder, mode: 0o700) }
         guard let lock = try FileLock(home.lock) else { throw NodeParts.inUse(home) }
+        Leftovers.remove(in: home.keys)
         let node = try key("node", home), root = try key("root", home)
         if !Files.exists(home.charter) || !Files.exists(home.catalogDatabase) {
             _ = try Catalog.found(home: home, root: root, node: node, clock: clock)
         }
+        // SQLite does not make the name of a new database durable.
+        try Files.syncDirectory(home.state)
         try settings.write(home)
         _ = consume lock
         return (settings, true)
@@ -52,7 +55,9 @@ public enum HomeSetup {
     private static func key(_ name: String, _ home: HomeLayout) throws(MeshError) -> SigningKey {
         let path = "\(home.keys)/\(name).key"
         if Files.exists(path) {
-            return try KeyFile.readSecret(path, passphrase: { () throws(MeshError) in throw NodeParts.sealedNodeKey(path) })
+            let key = try KeyFile.readSecret(path, passphrase: { () throws(MeshError) in throw NodeParts.sealedNodeKey(path) })
+            try KeyFile.completePublic(key, named: name, in: home.keys)
+            return key
         }
         let key = SigningKey.generate()
         try KeyFile.create(key, named: name, in: home.keys, passphrase: nil)

@@ -40,6 +40,8 @@ public final class NodeParts: Sendable {
         guard let lock = try FileLock(home.lock) else { throw Self.inUse(home) }
         self.lock = lock
         self.home = home
+        // Of a process that was killed while it wrote them; nobody else writes here while the lock is held.
+        for folder in [home.path, home.keys, home.state] { Leftovers.remove(in: folder) }
         self.clock = clock
         key = try KeyFile.readSecret(home.nodeKey, passphrase: { () throws(MeshError) in throw Self.sealedNodeKey(home.nodeKey) })
         tokens = try TokenStore(home: home, clock: clock)

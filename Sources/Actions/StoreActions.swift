@@ -13,7 +13,7 @@ let storeActions: [Action] = [
                .init("ok", .boolean, "Whether nothing is wrong now"), .init("packs", .integer, "Packs looked at"), .init("chunks", .integer, "Chunks in them"),
                .init("bytes", .integer, "Bytes of their content"), .init("bad", .integer, "Problems found"), .init("repaired", .integer, "Of them mended"),
                .init("problems", .array(.object([
-                   .init("kind", .string(), "pack-gone, pack-damaged, chunk-damaged or incomplete"), .init("what", .string(), "Pack, chunk, capsule or build output"),
+                   .init("kind", .string(), "pack-gone, pack-damaged, chunk-damaged, index-damaged or incomplete"), .init("what", .string(), "Pack, chunk, capsule or build output"),
                    .init("detail", .string(), "What is wrong"),
                ])), "What is wrong still"),
                .init("affected", .array(.string()), "Digests of the capsules that are not whole"),

@@ -33,10 +33,10 @@ extension NodeParts {
         var out: [(author: PublicKey, document: ReferrerDocument)] = []
         for document in documents {
             let envelope = try Envelope(parsing: document.bytes)
-            guard envelope.payloadType == Statement.payloadType, let statement = try? Statement(parsing: envelope.payload),
-                  statement.predicateType == Statement.capsuleSignatureType else { continue }
-            guard statement.subjects.contains(where: { $0.digest == capsule }),
-                  let author = statement.predicate["author"]?.string.flatMap(Hex.decode).flatMap(PublicKey.init(bytes:)) else {
+            guard envelope.payloadType == Statement.payloadType else { continue }
+            let statement = try Statement(parsing: envelope.payload)
+            guard let author = try statement.capsuleSigner() else { continue }
+            guard statement.subjects.contains(where: { $0.digest == capsule }) else {
                 throw MeshError(.signatureForeign, "a signature beside the capsule is about something else", hint: "get the capsule again from its author")
             }
             _ = try envelope.verify(with: [author])

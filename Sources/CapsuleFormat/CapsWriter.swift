@@ -12,7 +12,8 @@ public enum CapsWriter {
     public static func write(_ capsule: VerifiedCapsule, content: any ContentSource & Sendable, referrers: [ReferrerDocument],
                              codec: any FrameCodec, to path: String,
                              progress: (@Sendable (Int64, Int64) -> Void)?) throws(MeshError) -> OCIDescriptor {
-        let temporary = path + ".tmp-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        Leftovers.remove(beside: path)
+        let temporary = Leftovers.newPath(beside: path)
         // Before the long work, so that a folder that cannot be written to is told at once.
         let file = try OpenFile(creating: temporary)
         do throws(MeshError) {

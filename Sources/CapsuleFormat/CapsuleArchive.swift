@@ -23,8 +23,16 @@ public struct CapsuleArchive: Sendable {
         let manifest = listed.capsule
         let root = try layout.readBlob(manifest.config, bytesMax: Limits.manifestBytesMax + 1024)
         let index = try layout.readBlob(manifest.layers[0], bytesMax: Limits.indexBytesMax)
-        let chunks = try layout.readBlob(manifest.layers[1], bytesMax: Limits.chunkListBytesMax)
-        capsule = try UnverifiedCapsule(root: root, index: index, chunks: chunks).verified(as: manifest.config.digest)
+        var chunks: [UInt8] = []
+        capsule = try UnverifiedCapsule.verified(root: root, index: index, as: manifest.config.digest) { bytes throws(MeshError) in
+            let list = manifest.layers[1]
+            // Half a gigabyte that cannot fit the index is not read to find that out.
+            guard list.size > Int64(Limits.chunkListBytesMax) || bytes.contains(list.size) else {
+                throw VerifiedTree.mismatch("the list has \(list.size) bytes; the index needs \(bytes.lowerBound) to \(bytes.upperBound)")
+            }
+            chunks = try layout.readBlob(list, bytesMax: Limits.chunkListBytesMax)
+            return chunks
+        }
         filesTar = manifest.layers[2]
         let descriptor = manifest.descriptor
         manifestDigest = descriptor.digest

@@ -61,6 +61,17 @@ public struct ChunkList: Sendable {
     public var digest: Digest { Digest.of(bytes) }
 
     private static let header: [UInt8] = Array("OSCK".utf8) + [1, 0, 0, 0]
+    /// The least and the most bytes that the chunk list of a tree can have.
+    static func bytes(for index: TreeIndex) -> ClosedRange<Int64> {
+        var least: Int64 = 0, most: Int64 = 0
+        for entry in index.entries {
+            guard case .file(let size, _) = entry.content else { continue }
+            least += (size + Int64(Limits.chunkBytesMax) - 1) / Int64(Limits.chunkBytesMax)
+            most += (size + Int64(Limits.chunkBytesMin) - 1) / Int64(Limits.chunkBytesMin)
+        }
+        return Int64(headerBytes) + least * Int64(entryBytes)...Int64(headerBytes) + most * Int64(entryBytes)
+    }
+
     private static let headerBytes = 16
     private static let entryBytes = 36
 

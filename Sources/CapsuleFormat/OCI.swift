@@ -22,8 +22,8 @@ public struct ReferrerDocument: Sendable, Hashable {
         self.artifactType = artifactType
     }
 
-    /// Throws unless the bytes are a well-formed DSSE envelope and the artifact type a media type (RFC 6838 §4.2). Says
-    /// nothing about who signed. To be asked before a document from outside is kept.
+    /// Throws unless the bytes are a well-formed DSSE envelope, a statement in it is one, and the artifact type is a media type
+    /// (RFC 6838 §4.2). Says nothing about who signed. To be asked before a document from outside is kept.
     public func check() throws(MeshError) {
         let parts = artifactType.split(separator: "/", omittingEmptySubsequences: false)
         let wellFormed = parts.count == 2 && parts.allSatisfy { part in
@@ -33,7 +33,8 @@ public struct ReferrerDocument: Sendable, Hashable {
             throw MeshError(.layoutInvalid, "“\(artifactType.prefix(80))” is not a media type",
                             hint: "a referrer's artifact type is a media type such as application/vnd.in-toto+json")
         }
-        _ = try Envelope(parsing: bytes)
+        let envelope = try Envelope(parsing: bytes)
+        if envelope.payloadType == Statement.payloadType { _ = try Statement(parsing: envelope.payload).capsuleSigner() }
     }
 
     private static let typeBytes = Set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&-^_.+".utf8)

@@ -31,7 +31,7 @@ public struct VerifiedTree: Sendable {
         fileChunks = ranges
     }
 
-    private static func mismatch(_ why: String) -> MeshError {
+    static func mismatch(_ why: String) -> MeshError {
         MeshError(.treeMismatch, "index and chunk list do not fit: \(why)", hint: "the capsule was damaged or written by a faulty program; fetch it again")
     }
 }
@@ -53,13 +53,21 @@ public struct UnverifiedCapsule: Sendable {
     ///
     /// - Throws: `capsule_mismatch`, `tree_mismatch`, `index_invalid`, `chunks_invalid`, and what is wrong with the manifest.
     public func verified(as expected: Digest?) throws(MeshError) -> VerifiedCapsule {
-        let digest = Digest.of(root)
-        guard expected == nil || expected == digest else { throw Self.mismatch("its root is \(digest), not \(expected?.description ?? "")") }
-        let root = try CapsuleRoot(parsing: self.root)
-        guard Digest.of(index) == root.index else { throw Self.mismatch("its index is not the one its root names") }
-        guard Digest.of(chunks) == root.chunks else { throw Self.mismatch("its chunk list is not the one its root names") }
-        let index = try TreeIndex(parsing: self.index, kind: root.manifest.tree)
-        try Self.check(index, root.manifest)
+        try Self.verified(root: root, index: index, as: expected) { _ throws(MeshError) in chunks }
+    }
+
+    /// The same, for a chunk list that is only read once the index says how long it can be: `chunks` gets the least and the most bytes.
+    static func verified(
+        root rootBytes: [UInt8], index indexBytes: [UInt8], as expected: Digest?, chunks read: (ClosedRange<Int64>) throws(MeshError) -> [UInt8]
+    ) throws(MeshError) -> VerifiedCapsule {
+        let digest = Digest.of(rootBytes)
+        guard expected == nil || expected == digest else { throw mismatch("its root is \(digest), not \(expected?.description ?? "")") }
+        let root = try CapsuleRoot(parsing: rootBytes)
+        guard Digest.of(indexBytes) == root.index else { throw mismatch("its index is not the one its root names") }
+        let index = try TreeIndex(parsing: indexBytes, kind: root.manifest.tree)
+        try check(index, root.manifest)
+        let chunks = try read(ChunkList.bytes(for: index))
+        guard Digest.of(chunks) == root.chunks else { throw mismatch("its chunk list is not the one its root names") }
         return VerifiedCapsule(digest: digest, root: root, tree: try VerifiedTree(checking: index, try ChunkList(parsing: chunks)))
     }
 

@@ -13,6 +13,8 @@ public struct FsckReport: Sendable, Hashable {
             case chunkDamaged = "chunk-damaged"
             /// A listed capsule, or a build's output, lacks a chunk or a document.
             case incomplete
+            /// The index is not what packs and journal make.
+            case indexDamaged = "index-damaged"
         }
 
         public let kind: Kind
@@ -52,7 +54,8 @@ extension CapsuleStore {
         }
         let (chunks, bytes, inPacks) = found.withLock { $0 }
         let (incomplete, affected) = try checkListed()
-        let problems = (inPacks + incomplete).sorted { ($0.kind.rawValue, $0.what) < ($1.kind.rawValue, $1.what) }
+        let inIndex = try checkIndex(read: read)
+        let problems = (inPacks + incomplete + inIndex).sorted { ($0.kind.rawValue, $0.what) < ($1.kind.rawValue, $1.what) }
         return FsckReport(packs: packs.count, chunks: chunks, bytes: bytes, problems: problems, affected: affected)
     }
 
@@ -85,11 +88,13 @@ extension CapsuleStore {
             }
         }
         var problems: [FsckReport.Problem] = []
-        if try !index.agrees(with: footer, pack: pack.id) {
+        let content = footer.frames.reduce(0) { $0 + Int64($1.contentBytes) }
+        let agrees = try index.agrees(with: footer, pack: pack.id)
+        if pack.content != content || !agrees {
             problems.append(.init(kind: .packDamaged, what: name, detail: "the index has other places for its chunks than its own table; `capsule fsck --rebuild` mends that"))
         }
         if read { problems += try readAll(pack, footer, path) }
-        return (footer.chunks.count, footer.frames.reduce(0) { $0 + Int64($1.contentBytes) }, problems)
+        return (footer.chunks.count, content, problems)
     }
 
     private func readAll(_ pack: StoreIndex.Pack, _ footer: PackFooter, _ path: String) throws(MeshError) -> [FsckReport.Problem] {

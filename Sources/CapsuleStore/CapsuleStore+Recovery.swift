@@ -8,6 +8,7 @@ extension CapsuleStore {
     func recover(alone: Bool) throws(MeshError) {
         if alone {
             for name in try Files.names(in: folders.temporary) { try Files.removeTree(folders.temporary + "/" + name) }
+            Leftovers.remove(in: folders.quarantine)
         }
         let tookIn = try takeInPacks()
         // Packs that were put here by hand (a restored home's) bring back what the journal remembers.
@@ -70,7 +71,7 @@ extension CapsuleStore {
                     guard try missing(list.chunks).isEmpty else { return }
                     try index.list(tree: tree, chunks: chunks, kind: kind)
                 case .referrer(let document, let capsule):
-                    if try index.contains(capsule: capsule) { try index.add(document, to: capsule) }
+                    if try index.contains(capsule: capsule) { try index.add([document], to: capsule) }
                 case .removedCapsule(let digest): try index.unlist(capsule: digest, tree: nil)
                 case .removedTree(let tree): try index.unlist(tree: tree)
                 }

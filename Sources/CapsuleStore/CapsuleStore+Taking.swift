@@ -50,7 +50,7 @@ extension CapsuleStore {
         for bytes in [capsule.tree.index.bytes, capsule.tree.chunks.bytes, capsule.root.bytes] { _ = try ingest.add(blob: bytes) }
         try ingest.finish()
         try list(capsule, origin: origin)
-        for document in referrers { try addReferrer(document, to: capsule.digest) }
+        try add(referrers, to: capsule.digest)
     }
 
     /// Takes in a `.caps` file, an OCI layout folder, or a tar of one, with what refers to the capsule. It is listed when all
@@ -111,17 +111,24 @@ extension CapsuleStore {
     ///
     /// - Throws: `capsule_not_found`, what is wrong with the envelope, `referrers_too_many`.
     public func addReferrer(_ document: ReferrerDocument, to capsule: Digest) throws(MeshError) {
-        try document.check()
+        try add([document], to: capsule)
+    }
+
+    /// All of them in one step, or none.
+    private func add(_ documents: [ReferrerDocument], to capsule: Digest) throws(MeshError) {
+        for document in documents { try document.check() }
         guard try index.contains(capsule: capsule) else { throw Self.notFound(capsule) }
-        if try index.contains(document, of: capsule) { return }
-        let known = try index.referrersSize(of: capsule)
-        guard known.count < Limits.referrersPerCapsuleMax, known.bytes + document.bytes.count <= Limits.referrersPerCapsuleBytesMax else {
+        var new: [ReferrerDocument] = []
+        for document in documents where try !index.contains(document, of: capsule) { new.append(document) }
+        if new.isEmpty { return }
+        let known = try index.referrersSize(of: capsule), bytes = new.reduce(0) { $0 + $1.bytes.count }
+        guard known.count + new.count <= Limits.referrersPerCapsuleMax, known.bytes + bytes <= Limits.referrersPerCapsuleBytesMax else {
             throw MeshError(
                 .referrersTooMany, "\(known.count) documents refer to \(capsule); no more are kept",
                 hint: "export what matters and remove the capsule")
         }
-        try journal.append(.referrer(document, capsule: capsule))
-        try index.add(document, to: capsule)
+        try journal.append(new.map { .referrer($0, capsule: capsule) })
+        try index.add(new, to: capsule)
     }
 
     /// Ordered by the documents' digests.

@@ -22,8 +22,11 @@ final class RootJournal: Sendable {
 
     init(_ path: String) { self.path = path }
 
-    func append(_ record: Record) throws(MeshError) {
-        let line = record.json.canonicalBytes + [0x0a]
+    func append(_ record: Record) throws(MeshError) { try append([record]) }
+
+    /// All of them durably when this returns.
+    func append(_ records: [Record]) throws(MeshError) {
+        let lines: [UInt8] = records.reduce(into: []) { $0 += $1.json.canonicalBytes + [0x0a] }
         try turn.withLock { _ throws(MeshError) in
             let isNew = !Files.exists(path)
             let file = try OpenFile(appending: path, mode: 0o600)
@@ -32,7 +35,7 @@ final class RootJournal: Sendable {
             // What a power cut left of a line is ended, so that it spoils no other.
             let torn = size > 0 ? try file.read(count: 1, at: size - 1) != [0x0a] : false
             do throws(MeshError) {
-                try file.write((torn ? [0x0a] : []) + line)
+                try file.write((torn ? [0x0a] : []) + lines)
                 try file.sync()
             } catch {
                 ftruncate(file.descriptor, off_t(size))

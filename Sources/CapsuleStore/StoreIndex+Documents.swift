@@ -125,13 +125,15 @@ extension StoreIndex {
     }
 
     /// An envelope is JSON, so its bytes are a text.
-    func add(_ document: ReferrerDocument, to capsule: Digest) throws(MeshError) {
+    func add(_ documents: [ReferrerDocument], to capsule: Digest) throws(MeshError) {
         try write { db in
-            try db.execute(
-                sql: "INSERT OR IGNORE INTO referrers VALUES (?, ?, ?, ?)",
-                arguments: [
-                    capsule.hex, Digest.of(document.bytes).hex, document.artifactType, String(decoding: document.bytes, as: UTF8.self),
-                ])
+            for document in documents {
+                try db.execute(
+                    sql: "INSERT OR IGNORE INTO referrers VALUES (?, ?, ?, ?)",
+                    arguments: [
+                        capsule.hex, Digest.of(document.bytes).hex, document.artifactType, String(decoding: document.bytes, as: UTF8.self),
+                    ])
+            }
         }
     }
 }

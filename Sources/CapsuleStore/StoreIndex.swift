@@ -98,10 +98,14 @@ final class StoreIndex: Sendable {
             return MeshError(.inputOutput, "cannot use \(path)", hint: "check the disk (dmesg) and try again", cause: error)
         }
         let message = "cannot use \(path): \(error.message ?? "SQLite error \(error.resultCode.rawValue)")"
+        let full = MeshError(.diskFull, message, hint: "free some space and run the same command again; nothing was half-written", cause: error)
+        switch error.resultCode {
+        case .SQLITE_IOERR, .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM: if Files.isFull(Files.parent(of: path)) { return full }
+        default: break
+        }
         switch error.resultCode {
         case .SQLITE_FULL:
-            return MeshError(
-                .diskFull, message, hint: "free some space and run the same command again; nothing was half-written", cause: error)
+            return full
         case .SQLITE_READONLY:
             return MeshError(.readOnly, message, hint: "the file system is mounted read-only; use another folder or --home", cause: error)
         case .SQLITE_CANTOPEN, .SQLITE_PERM:
@@ -291,7 +295,27 @@ extension StoreIndex {
             places[chunk.digest] = ChunkPlace(
                 pack: pack, start: starts[chunk.frame], frameBytes: footer.frames[chunk.frame].bytes, place: chunk.place, length: chunk.length)
         }
-        return try chunks(inPack: pack).allSatisfy { places[$0.digest] == $0.place }
+        guard try chunks(inPack: pack).allSatisfy({ places[$0.digest] == $0.place }) else { return false }
+        let named = Set(try read { db in try String.fetchAll(db, sql: "SELECT blob FROM names WHERE pack = ?", arguments: [pack]) })
+        guard named == Set(footer.blobs.map(\.digest.hex)) else { return false }
+        for blob in footer.blobs where try pieces(ofBlob: blob.digest) != blob.pieces { return false }
+        return true
+    }
+
+    /// What is wrong with the database as such, a sentence each.
+    func faults(thorough: Bool) throws(MeshError) -> [String] {
+        try read { db in
+            var out = try String.fetchAll(db, sql: thorough ? "PRAGMA integrity_check(20)" : "PRAGMA quick_check(20)").filter { $0 != "ok" }
+            let schema = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+            let wanted = try DatabaseQueue().write { fresh in
+                try Self.create(fresh)
+                return try String.fetchAll(fresh, sql: schema)
+            }
+            if try String.fetchAll(db, sql: schema) != wanted { out.append("its tables are not those that this version makes") }
+            if try Int.fetchOne(db, sql: "SELECT 1 FROM chunks WHERE pack NOT IN (SELECT id FROM packs) LIMIT 1") != nil { out.append("it has chunks in packs that it does not know") }
+            if try Int.fetchOne(db, sql: "SELECT 1 FROM names WHERE pack NOT IN (SELECT id FROM packs) LIMIT 1") != nil { out.append("it has documents in packs that it does not know") }
+            return out
+        }
     }
 
     /// In one step: what was read from these packs is read from those that took their place, and they are forgotten.

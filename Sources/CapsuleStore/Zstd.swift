@@ -54,7 +54,23 @@ enum Zstd {
         guard ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count) == frame.count else {
             throw invalid("it is not exactly one zstd frame")
         }
+        guard blocksAreSmall(frame) else { throw invalid("it has a block of more than 128 KiB") }
         return Int(size)
+    }
+
+    /// Block_Maximum_Size (RFC 8878 §3.1.1.2.4): libzstd, which found where the frame ends, does not hold every kind of block to it.
+    private static func blocksAreSmall(_ frame: UnsafeRawBufferPointer) -> Bool {
+        let descriptor = frame[4], isSingleSegment = descriptor >> 5 & 1 == 1
+        let contentSizeBytes = [isSingleSegment ? 1 : 0, 2, 4, 8][Int(descriptor >> 6)]
+        var at = 5 + (isSingleSegment ? 0 : 1) + [0, 1, 2, 4][Int(descriptor & 3)] + contentSizeBytes
+        while at + 3 <= frame.count {
+            let header = Int(frame[at]) | Int(frame[at + 1]) << 8 | Int(frame[at + 2]) << 16
+            let size = header >> 3, isRun = header >> 1 & 3 == 1
+            guard size <= RawFrame.blockBytesMax else { return false }
+            if header & 1 == 1 { return true }
+            at += 3 + (isRun ? 1 : size)
+        }
+        return false
     }
 
     static func invalid(_ why: String) -> MeshError {
@@ -87,7 +103,7 @@ enum ZstdContexts {
 /// A zstd frame whose blocks hold their content as it is (RFC 8878 §3.1.1.2.2): what does not compress costs nothing to read.
 enum RawFrame {
     private static let headerBytes = 9
-    private static let blockBytesMax = 128 * 1024
+    static let blockBytesMax = 128 * 1024
 
     static func overheadBytes(_ content: Int) -> Int { headerBytes + 3 * max(1, (content + blockBytesMax - 1) / blockBytesMax) }
 

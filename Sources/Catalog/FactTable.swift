@@ -11,9 +11,10 @@ struct FactTable: Sendable {
         do {
             var configuration = Configuration()
             configuration.busyMode = .timeout(10)
-            // A published fact must outlive a power cut: its sequence number may never be signed twice.
-            configuration.prepareDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             database = try DatabasePool(path: path, configuration: configuration)
+            // A published fact must outlive a power cut: its sequence number may never be signed twice. After opening, which sets WAL's
+            // own default of NORMAL.
+            try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             try database.write { db in
                 try db.execute(sql: """
                     CREATE TABLE IF NOT EXISTS fact (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID;
@@ -58,6 +59,10 @@ struct FactTable: Sendable {
 
     private static func explain(_ error: any Error, _ path: String) -> MeshError {
         guard let error = error as? DatabaseError else { return MeshError(.catalogDamaged, "\(path): \(error)", cause: error) }
+        switch error.resultCode {
+        case .SQLITE_IOERR, .SQLITE_CANTOPEN, .SQLITE_READONLY: if Files.isFull(Files.parent(of: path)) { return Files.failure("write", path, ENOSPC) }
+        default: break
+        }
         switch error.resultCode {
         case .SQLITE_FULL: return Files.failure("write", path, ENOSPC)
         case .SQLITE_READONLY, .SQLITE_CANTOPEN: return Files.failure("write", path, EROFS)

@@ -70,7 +70,7 @@ public enum Files {
     }
 
     private static func write(_ bytes: [UInt8], to path: String, mode: UInt32, place: (String) throws(MeshError) -> Void) throws(MeshError) {
-        let temporary = path + ".tmp-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        let temporary = Leftovers.newPath(beside: path)
         do throws(MeshError) {
             let file = try OpenFile(creating: temporary, mode: mode)
             try file.write(bytes)
@@ -121,9 +121,9 @@ public enum Files {
         guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
     }
 
-    /// Creates the folder and those above it; an existing one is fine.
+    /// Creates the folder and those above it, durably; an existing one is fine.
     public static func makeDirectory(_ path: String, mode: UInt32 = 0o755) throws(MeshError) {
-        if mkdir(path, mode) == 0 { return }
+        if mkdir(path, mode) == 0 { return try syncDirectory(parent(of: path)) }
         if errno == EEXIST {
             guard isDirectory(path) else { throw failure("create the folder", path, EEXIST) }
             return
@@ -131,6 +131,15 @@ public enum Files {
         guard errno == ENOENT, parent(of: path) != path else { throw failure("create the folder", path) }
         try makeDirectory(parent(of: path), mode: mode)
         guard mkdir(path, mode) == 0 || errno == EEXIST else { throw failure("create the folder", path) }
+        try syncDirectory(parent(of: path))
+    }
+
+    /// Whether what is there leaves no room: what SQLite calls an input/output error then, or a file that it cannot open, is a full disk.
+    public static func isFull(_ path: String) -> Bool {
+        var info = statvfs()
+        guard statvfs(path, &info) == 0, info.f_flag & UInt(ST_RDONLY) == 0 else { return false }
+        let free = geteuid() == 0 ? info.f_bfree : info.f_bavail
+        return free * info.f_frsize < 1 << 20
     }
 
     /// Removes a folder and all below it, never following a link. Folders without write permission are opened up first.

@@ -33,6 +33,12 @@ public enum KeyFile {
         }
     }
 
+    /// Writes `NAME.pub` where it is missing: what an interrupted `create` left undone.
+    public static func completePublic(_ key: SigningKey, named name: String, in directory: String) throws(MeshError) {
+        let path = "\(directory)/\(name).pub"
+        if !Files.exists(path) { try Files.writeDurably(Array(key.publicKey.pem.utf8), to: path) }
+    }
+
     /// Asks for the passphrase only when the file is sealed.
     ///
     /// - Throws: `key_exposed` when the mode lets anyone but the owner at it, `key_invalid`, `passphrase_wrong`.

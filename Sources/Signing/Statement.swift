@@ -50,6 +50,20 @@ public struct Statement: Sendable, Hashable {
         try reader.finish()
     }
 
+    /// Whose key a capsule's signature statement names; nil for a statement of another kind.
+    ///
+    /// - Throws: `field_missing`, `field_invalid`, `field_unknown` unless its predicate is `{"author": 64 lower-case hexadecimal digits}`.
+    public func capsuleSigner() throws(MeshError) -> PublicKey? {
+        guard predicateType == Self.capsuleSignatureType else { return nil }
+        var reader = try FieldReader(predicate, at: "/predicate")
+        let text = try reader.string("author")
+        guard let bytes = Hex.decode(text), Hex.encode(bytes) == text, let key = PublicKey(bytes: bytes) else {
+            throw reader.invalid("author", "not an Ed25519 public key in lower-case hexadecimal digits")
+        }
+        try reader.finish()
+        return key
+    }
+
     /// Canonical JSON.
     public var bytes: [UInt8] {
         let list = subjects.map { subject -> JSONValue in

@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("capsules/packs", true), ("capsules/index.sqlite", true), ("capsules/index.sqlite-wal", true), ("capsules/lock", true), ("capsules/tmp", true), ("capsules/quarantine", true),
+        ("capsules/packs", true), ("capsules/index.sqlite", true), ("capsules/index.sqlite-wal", true), ("capsules/lock", true), ("capsules/gc.lock", true), ("capsules/tmp", true), ("capsules/quarantine", true),
         ("state/lock", true), ("state/control.sock", true), ("state/catalog.sqlite-wal", true), ("state/catalog.sqlite-shm", true), ("state/tokens.json.tmp-1-2", true),
         ("keys/node.key.tmp-1-2", true), ("deployments/a/dev/journal.tmp-1-2", true), ("state/catalog.sqlite", false), ("state/roots", false), ("capsules", false), ("state/locks", false),
         ("deployments/a/dev/journal", false), ("deployments/a/dev/data/x.tmp-1-2", false), ("deployments/a/dev/generations/1/state/lock", false),

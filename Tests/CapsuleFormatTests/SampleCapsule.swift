@@ -144,8 +144,9 @@ struct SampleCapsule: ContentSource, Sendable {
     static func referrers() -> [ReferrerDocument] {
         let key = SigningKey.generate()
         return ["one", "two"].map {
-            ReferrerDocument(bytes: Envelope.sign(payload: Array("{\"n\":\"\($0)\"}".utf8), payloadType: Statement.payloadType, with: key).bytes,
-                             artifactType: Statement.payloadType)
+            let statement = Statement(subjects: [.init(name: nil, digest: Digest.of([]))], predicateType: "urn:test", predicate: ["n": .string($0)])
+            return ReferrerDocument(bytes: Envelope.sign(payload: statement.bytes, payloadType: Statement.payloadType, with: key).bytes,
+                                    artifactType: Statement.payloadType)
         }
     }
 

@@ -6,9 +6,9 @@ import Signing
 import Testing
 
 func sampleReferrer(_ text: String = "one") throws -> ReferrerDocument {
+    let statement = Statement(subjects: [.init(name: nil, digest: Digest.of([]))], predicateType: "urn:test", predicate: ["n": .string(text)])
     let envelope = Envelope.sign(
-        payload: Array("{\"n\":\"\(text)\"}".utf8), payloadType: Statement.payloadType,
-        with: try #require(SigningKey(seed: [UInt8](repeating: 7, count: 32))))
+        payload: statement.bytes, payloadType: Statement.payloadType, with: try #require(SigningKey(seed: [UInt8](repeating: 7, count: 32))))
     return ReferrerDocument(bytes: envelope.bytes, artifactType: Statement.payloadType)
 }
 
@@ -200,7 +200,7 @@ func sampleReferrer(_ text: String = "one") throws -> ReferrerDocument {
         let key = try #require(SigningKey(seed: [UInt8](repeating: 7, count: 32)))
         let payload = [UInt8](repeating: UInt8(ascii: "a"), count: count) + Array("\(n)".utf8)
         return ReferrerDocument(
-            bytes: Envelope.sign(payload: payload, payloadType: Statement.payloadType, with: key).bytes, artifactType: Statement.payloadType)
+            bytes: Envelope.sign(payload: payload, payloadType: "text/plain", with: key).bytes, artifactType: "text/plain")
     }
 
     @Test func travelsAndIsKept() throws {
