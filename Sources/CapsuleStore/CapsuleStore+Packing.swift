@@ -77,8 +77,10 @@ extension CapsuleStore {
             let documents = try addDocuments(index, chunks, ingest)
             try ingest.finish()
             let tree = try VerifiedTree(checking: index, chunks)
-            try journal.append(.tree(index: documents.index.digest, chunks: documents.chunks.digest, kind: kind))
-            try self.index.list(tree: documents.index.digest, chunks: documents.chunks.digest, kind: kind)
+            let digests = (index: documents.index.digest, chunks: documents.chunks.digest)
+            try promise([.tree(index: digests.index, chunks: digests.chunks, kind: kind)]) { journaled throws(MeshError) in
+                try self.index.list(tree: digests.index, chunks: digests.chunks, kind: kind, journaled: journaled)
+            }
             return tree
         }
     }
@@ -101,8 +103,14 @@ extension CapsuleStore {
     /// The journal first: an index that is made again lists all that was ever reported.
     func list(_ capsule: VerifiedCapsule, origin: Origin) throws(MeshError) {
         let stored = StoredCapsule(capsule, origin: origin, addedAt: clock.now)
-        try journal.append(.capsule(capsule.digest, origin: origin, at: stored.addedAt))
-        try index.list(stored, root: capsule.root)
+        try promise([.capsule(capsule.digest, origin: origin, at: stored.addedAt)]) { journaled throws(MeshError) in
+            try index.list(stored, root: capsule.root, journaled: journaled)
+        }
+    }
+
+    /// What a crash cuts off after the journal is caught up with by the next to write, or to open the store.
+    func promise(_ records: [RootJournal.Record], _ apply: (_ journaled: Int64) throws(MeshError) -> Void) throws(MeshError) {
+        try journal.append(records, before: { size throws(MeshError) in try catchUp(to: size) }, then: apply)
     }
 
     private static func manifest(in directory: String, parents: [Digest]) throws(MeshError) -> Manifest {

@@ -12,9 +12,29 @@ extension CapsuleStore {
         }
         let tookIn = try takeInPacks()
         // Packs that were put here by hand (a restored home's) bring back what the journal remembers.
-        guard index.isNew || tookIn else { return }
-        try replayJournal()
+        guard index.isNew || tookIn else {
+            if try index.journalBytes() != journal.size() { try settle() }
+            return
+        }
+        try journal.settled { size throws(MeshError) in try catchUp(to: size, from: 0) }
         if index.isNew { try index.markComplete() }
+    }
+
+    private func settle() throws(MeshError) {
+        do throws(MeshError) { try journal.settled { size throws(MeshError) in try catchUp(to: size) } } catch {
+            // The rest of the store can be read all the same.
+            guard error.code == .diskFull || error.code == .readOnly else { throw error }
+        }
+    }
+
+    /// With the journal locked: what it says and the index does not know yet.
+    func catchUp(to size: Int64, from start: Int64? = nil) throws(MeshError) {
+        let known = try index.journalBytes()
+        // One that is shorter than it was is another one.
+        let start = start ?? (known <= size ? known : 0)
+        guard start < size || known != size else { return }
+        try replayJournal(from: start)
+        try index.apply(journaled: size) { _ in }
     }
 
     /// The capsules that a home's journal promises to keep, each once and in the order in which they came, whether they are
@@ -57,8 +77,8 @@ extension CapsuleStore {
     }
 
     /// Lists again what the journal says and the packs hold completely.
-    private func replayJournal() throws(MeshError) {
-        try journal.eachRecord { record throws(MeshError) in
+    private func replayJournal(from start: Int64) throws(MeshError) {
+        try journal.eachRecord(from: start) { record throws(MeshError) in
             do throws(MeshError) {
                 switch record {
                 case .capsule(let digest, let origin, let at):

@@ -10,17 +10,14 @@ extension CapsuleStore {
         try inTurn { () throws(MeshError) in
             guard try index.contains(capsule: digest) else { throw Self.notFound(digest) }
             let tree = (try? CapsuleRoot(parsing: blob(digest)))?.index
-            // The index first: a crash in between leaves a capsule that an index made anew lists again, and never one that is listed and
-            // that the next such index has lost.
-            try index.unlist(capsule: digest, tree: try tree.flatMap { (tree) throws(MeshError) in try isShared(tree) ? nil : tree })
-            try journal.append(.removedCapsule(digest))
+            let own = try tree.flatMap { (tree) throws(MeshError) in try isShared(tree) ? nil : tree }
+            try promise([.removedCapsule(digest)]) { journaled throws(MeshError) in try index.unlist(capsule: digest, tree: own, journaled: journaled) }
         }
     }
 
     /// Of a build's output, or of a capsule that is gone.
     func unlist(tree: Digest) throws(MeshError) {
-        try index.unlist(tree: tree)
-        try journal.append(.removedTree(index: tree))
+        try promise([.removedTree(index: tree)]) { journaled throws(MeshError) in try index.unlist(tree: tree, journaled: journaled) }
     }
 
     /// Whether a second capsule has the tree, or a build's output is the same.

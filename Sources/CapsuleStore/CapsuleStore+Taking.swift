@@ -127,8 +127,7 @@ extension CapsuleStore {
                 .referrersTooMany, "\(known.count) documents refer to \(capsule); no more are kept",
                 hint: "export what matters and remove the capsule")
         }
-        try journal.append(new.map { .referrer($0, capsule: capsule) })
-        try index.add(new, to: capsule)
+        try promise(new.map { .referrer($0, capsule: capsule) }) { journaled throws(MeshError) in try index.add(new, to: capsule, journaled: journaled) }
     }
 
     /// Ordered by the documents' digests.

@@ -22,36 +22,51 @@ final class RootJournal: Sendable {
 
     init(_ path: String) { self.path = path }
 
-    func append(_ record: Record) throws(MeshError) { try append([record]) }
-
-    /// All of them durably when this returns.
-    func append(_ records: [Record]) throws(MeshError) {
+    /// Appends all of them durably, with nobody else at it in any process: `before` hears how long the journal was, `then` how long it
+    /// is. Where one of them fails nothing was appended.
+    func append(_ records: [Record], before: (Int64) throws(MeshError) -> Void, then: (Int64) throws(MeshError) -> Void) throws(MeshError) {
         let lines: [UInt8] = records.reduce(into: []) { $0 += $1.json.canonicalBytes + [0x0a] }
-        try turn.withLock { _ throws(MeshError) in
-            let isNew = !Files.exists(path)
-            let file = try OpenFile(appending: path, mode: 0o600)
-            guard flock(file.descriptor, LOCK_EX) == 0 else { throw Files.failure("lock", path) }
+        try locked { file throws(MeshError) in
             let size = try file.size()
+            try before(size)
             // What a power cut left of a line is ended, so that it spoils no other.
             let torn = size > 0 ? try file.read(count: 1, at: size - 1) != [0x0a] : false
             do throws(MeshError) {
                 try file.write((torn ? [0x0a] : []) + lines)
                 try file.sync()
+                try then(size + (torn ? 1 : 0) + Int64(lines.count))
             } catch {
                 ftruncate(file.descriptor, off_t(size))
                 throw error
             }
-            if isNew { try Files.syncDirectory(Files.parent(of: path)) }
         }
     }
 
-    /// Hands over all whole records, in order and one at a time; lines that are none are passed over.
-    func eachRecord(_ body: (Record) throws(MeshError) -> Void) throws(MeshError) {
+    /// Does `body` while nobody appends; it hears how long the journal is.
+    func settled(_ body: (Int64) throws(MeshError) -> Void) throws(MeshError) {
+        try locked { file throws(MeshError) in try body(try file.size()) }
+    }
+
+    private func locked(_ body: (borrowing OpenFile) throws(MeshError) -> Void) throws(MeshError) {
+        try turn.withLock { _ throws(MeshError) in
+            let isNew = !Files.exists(path)
+            let file = try OpenFile(appending: path, mode: 0o600)
+            guard flock(file.descriptor, LOCK_EX) == 0 else { throw Files.failure("lock", path) }
+            if isNew { try Files.syncDirectory(Files.parent(of: path)) }
+            try body(file)
+        }
+    }
+
+    /// In bytes; 0 when there is none yet.
+    func size() throws(MeshError) -> Int64 { Files.exists(path) ? try OpenFile(reading: path).size() : 0 }
+
+    /// Hands over all whole records from `start` on, in order and one at a time; lines that are none are passed over.
+    func eachRecord(from start: Int64 = 0, _ body: (Record) throws(MeshError) -> Void) throws(MeshError) {
         guard Files.exists(path) else { return }
         let file = try OpenFile(reading: path)
         var line: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 64 * 1024)
-        var offset: Int64 = 0
+        var offset = start
         while case let count = try file.read(into: &buffer, at: offset), count > 0 {
             offset += Int64(count)
             for byte in buffer[..<count] {

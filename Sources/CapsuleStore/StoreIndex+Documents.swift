@@ -5,8 +5,8 @@ internal import MeshCore
 // Capsules, trees, and the documents that refer to capsules.
 extension StoreIndex {
     /// Lists a capsule and its tree. One that was packed here stays so whoever brings it again.
-    func list(_ capsule: CapsuleStore.StoredCapsule, root: CapsuleRoot) throws(MeshError) {
-        try write { db in
+    func list(_ capsule: CapsuleStore.StoredCapsule, root: CapsuleRoot, journaled: Int64? = nil) throws(MeshError) {
+        try apply(journaled: journaled) { db in
             try db.execute(
                 sql: """
                     INSERT INTO capsules VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -20,8 +20,8 @@ extension StoreIndex {
         }
     }
 
-    func list(tree index: Digest, chunks: Digest, kind: TreeKind) throws(MeshError) {
-        try write { db in try Self.insertTree(db, index: index, chunks: chunks, kind: kind) }
+    func list(tree index: Digest, chunks: Digest, kind: TreeKind, journaled: Int64? = nil) throws(MeshError) {
+        try apply(journaled: journaled) { db in try Self.insertTree(db, index: index, chunks: chunks, kind: kind) }
     }
 
     /// The same index in both kinds is kept as the stricter one.
@@ -42,16 +42,16 @@ extension StoreIndex {
     }
 
     /// Neither the capsule nor what refers to it is listed any more, nor `tree` if one is given.
-    func unlist(capsule: Digest, tree: Digest?) throws(MeshError) {
-        try write { db in
+    func unlist(capsule: Digest, tree: Digest?, journaled: Int64? = nil) throws(MeshError) {
+        try apply(journaled: journaled) { db in
             try db.execute(sql: "DELETE FROM capsules WHERE digest = ?", arguments: [capsule.hex])
             try db.execute(sql: "DELETE FROM referrers WHERE capsule = ?", arguments: [capsule.hex])
             if let tree { try db.execute(sql: "DELETE FROM trees WHERE tree = ?", arguments: [tree.hex]) }
         }
     }
 
-    func unlist(tree: Digest) throws(MeshError) {
-        try write { db in try db.execute(sql: "DELETE FROM trees WHERE tree = ?", arguments: [tree.hex]) }
+    func unlist(tree: Digest, journaled: Int64? = nil) throws(MeshError) {
+        try apply(journaled: journaled) { db in try db.execute(sql: "DELETE FROM trees WHERE tree = ?", arguments: [tree.hex]) }
     }
 
     /// All trees, those of capsules too.
@@ -125,8 +125,8 @@ extension StoreIndex {
     }
 
     /// An envelope is JSON, so its bytes are a text.
-    func add(_ documents: [ReferrerDocument], to capsule: Digest) throws(MeshError) {
-        try write { db in
+    func add(_ documents: [ReferrerDocument], to capsule: Digest, journaled: Int64? = nil) throws(MeshError) {
+        try apply(journaled: journaled) { db in
             for document in documents {
                 try db.execute(
                     sql: "INSERT OR IGNORE INTO referrers VALUES (?, ?, ?, ?)",

@@ -72,6 +72,8 @@ final class StoreIndex: Sendable {
                 CREATE TABLE IF NOT EXISTS trees (tree TEXT PRIMARY KEY, chunks TEXT NOT NULL, kind TEXT NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS referrers (capsule TEXT NOT NULL, digest TEXT NOT NULL, type TEXT NOT NULL, envelope TEXT NOT NULL,
                     PRIMARY KEY (capsule, digest, type)) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS journal (bytes INTEGER NOT NULL);
+                INSERT INTO journal SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM journal);
                 CREATE TABLE IF NOT EXISTS generation (value INTEGER NOT NULL);
                 INSERT INTO generation SELECT random() >> 2 WHERE NOT EXISTS (SELECT 1 FROM generation);
                 CREATE TRIGGER IF NOT EXISTS chunk_gone AFTER DELETE ON chunks BEGIN UPDATE generation SET value = value + 1; END;
@@ -81,6 +83,17 @@ final class StoreIndex: Sendable {
     /// It holds all that packs and journal hold. Until this was said, opening begins anew.
     func markComplete() throws(MeshError) {
         try write { db in try db.execute(sql: "PRAGMA user_version = \(Self.version)") }
+    }
+
+    /// So much of the journal is in the index.
+    func journalBytes() throws(MeshError) -> Int64 { try read { db in try Int64.fetchOne(db, sql: "SELECT bytes FROM journal") ?? 0 } }
+
+    /// A change that the journal, which has `journaled` bytes with it, has promised: one transaction for both; nil while it is replayed.
+    func apply(journaled: Int64? = nil, _ change: (Database) throws -> Void) throws(MeshError) {
+        try write { db in
+            try change(db)
+            if let journaled { try db.execute(sql: "UPDATE journal SET bytes = ?", arguments: [journaled]) }
+        }
     }
 
     func read<T>(_ body: (Database) throws -> T) throws(MeshError) -> T {
