@@ -23,7 +23,7 @@ final class RootJournal: Sendable {
     init(_ path: String) { self.path = path }
 
     /// Appends all of them durably, with nobody else at it in any process: `before` hears how long the journal was, `then` how long it
-    /// is. Where one of them fails nothing was appended.
+    /// is. Where `before` fails nothing was appended.
     func append(_ records: [Record], before: (Int64) throws(MeshError) -> Void, then: (Int64) throws(MeshError) -> Void) throws(MeshError) {
         let lines: [UInt8] = records.reduce(into: []) { $0 += $1.json.canonicalBytes + [0x0a] }
         try locked { file throws(MeshError) in
@@ -34,11 +34,13 @@ final class RootJournal: Sendable {
             do throws(MeshError) {
                 try file.write((torn ? [0x0a] : []) + lines)
                 try file.sync()
-                try then(size + (torn ? 1 : 0) + Int64(lines.count))
             } catch {
                 ftruncate(file.descriptor, off_t(size))
                 throw error
             }
+            // What fails from here on may have been done all the same (a commit whose sync failed), so what was promised stays: whoever
+            // opens the store next makes it true.
+            try then(size + (torn ? 1 : 0) + Int64(lines.count))
         }
     }
 

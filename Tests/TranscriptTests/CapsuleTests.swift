@@ -23,6 +23,49 @@ import Testing
         #expect(try Self.digest(second, b) != digest)
     }
 
+    @Test func theSecondVersionAddsOnlyWhatChanged() throws {
+        let home = try CommandLineHome("versions"), other = try CommandLineHome("versions-other"), folder = home.folder.path
+        let app = try home.writeApp()
+        // 8 MB that do not compress, in one large file and many small ones.
+        try #require(try Shell.sh("head -c 6000000 /dev/urandom > large; mkdir small; for i in $(seq 100); do head -c 20000 /dev/urandom > small/$i; done", directory: app).succeeded)
+        try #require(try home.run("pack", app, "-o", folder + "/1.caps").succeeded)
+        _ = try home.writeApp(version: "2.0.0")
+        // A hundred bytes put in in the middle, one small file changed, one new.
+        try #require(try Shell.sh("(head -c 3000000 large; head -c 100 /dev/urandom; tail -c +3000001 large) > moved && mv moved large; head -c 20000 /dev/urandom > small/7; head -c 20000 /dev/urandom > small/new", directory: app).succeeded)
+        try #require(try home.run("pack", app, "-o", folder + "/2.caps").succeeded)
+
+        func bytes() throws -> Int { Int(try Shell.sh("cat '\(other.path)'/capsules/packs/*.pack | wc -c").trimmed) ?? 0 }
+        try #require(try other.run("import", folder + "/1.caps").succeeded)
+        let first = try bytes()
+        try #require(try other.run("import", folder + "/2.caps").succeeded)
+        let added = try bytes() - first
+        // Two files of 20 kB, at most three chunks of at most 128 KiB around the place, and the second version's documents.
+        #expect(first > 8_000_000 && added > 40_000 && added < 40_000 + 3 * 131_072 + 40_000, "\(added) bytes were added")
+        print("two versions: \(first) bytes, then \(added) more")
+        for version in ["1.0.0", "2.0.0"] { #expect(try other.run("verify", "note@" + version).status == 77) }
+    }
+
+    @Test(.enabled(if: Shell.has("openssl") && Shell.has("jq"), "SKIPPED: openssl or jq is not installed"))
+    func opensslVerifiesTheSignature() throws {
+        let home = try CommandLineHome("openssl")
+        try #require(try home.run("pack", try home.writeApp(), "-o", home.folder.path + "/x.caps").succeeded)
+        let checked = try Shell.sh("""
+            set -e
+            mkdir layout && zstd -dcq x.caps | tar -x -C layout
+            for f in layout/blobs/sha256/*; do
+              jq -er 'select(.payloadType? == "application/vnd.in-toto+json") | .payload' "$f" 2>/dev/null | base64 -d > payload; [ -s payload ] || continue
+              jq -e '.predicateType == "urn:oursynth:attestation:signature:v1"' payload >/dev/null 2>&1 || continue
+              jq -r '.signatures[0].sig' "$f" | base64 -d > sig
+              # DSSE's pre-authentication encoding.
+              printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(stat -c %s payload)" | cat - payload > pae
+              openssl pkeyutl -verify -pubin -inkey home/keys/node.pub -rawin -in pae -sigfile sig
+              printf x >> pae
+              openssl pkeyutl -verify -pubin -inkey home/keys/node.pub -rawin -in pae -sigfile sig || echo "altered: refused"
+            done
+            """, directory: home.folder.path)
+        #expect(checked.output.contains("Signature Verified Successfully") && checked.output.contains("altered: refused"), "\(checked.output)\(checked.error)")
+    }
+
     @Test func stockToolsReadACapsFile() throws {
         let home = try CommandLineHome()
         let app = try home.writeApp(files: ["a/b/c.txt": "deep", String(repeating: "long-name-", count: 12) + "/x": "x", "ü": "umlaut"])
