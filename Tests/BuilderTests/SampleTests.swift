@@ -12,7 +12,7 @@ import Testing
     @Test(arguments: samples) func isPackedSignedAndBuilt(_ name: String) async throws {
         let workshop = try Workshop()
         let capsule = try workshop.pack(directory: "\(repository)/capsules/\(name)")
-        let signature = Statement(subjects: [.init(name: nil, digest: capsule)], predicateType: Statement.capsuleSignatureType, predicate: [:])
+        let signature = Statement(subjects: [.init(name: nil, digest: capsule)], predicateType: Statement.capsuleSignatureType, predicate: ["author": .string(workshop.key.publicKey.hex)])
         let envelope = Envelope.sign(payload: signature.bytes, payloadType: Statement.payloadType, with: workshop.key)
         try workshop.store.addReferrer(ReferrerDocument(bytes: envelope.bytes, artifactType: Statement.payloadType), to: capsule)
 

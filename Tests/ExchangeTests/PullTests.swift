@@ -64,7 +64,7 @@ import Testing
 
     @Test func documentsThatReferToItComeAlong() async throws {
         try await withCapsule(files: 1, kibibytes: 1) { ada, bob, capsule, _ in
-            let statement = Statement(subjects: [.init(name: "sample", digest: capsule.digest)], predicateType: Statement.capsuleSignatureType, predicate: [:])
+            let statement = Statement(subjects: [.init(name: "sample", digest: capsule.digest)], predicateType: Statement.capsuleSignatureType, predicate: ["author": .string(ada.key.publicKey.hex)])
             let envelope = Envelope.sign(payload: statement.bytes, payloadType: Statement.payloadType, with: ada.key)
             let document = ReferrerDocument(bytes: envelope.bytes, artifactType: "application/vnd.in-toto+json")
             try ada.store.addReferrer(document, to: capsule.digest)
