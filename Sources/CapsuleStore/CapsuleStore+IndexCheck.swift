@@ -5,7 +5,7 @@ internal import MeshCore
 extension CapsuleStore {
     private struct Promised {
         var capsules: [Digest: (origin: Origin, addedAt: Milliseconds)] = [:]
-        var trees: Set<Digest> = []
+        var trees: [Digest: Digest] = [:]
         var referrers: [Digest: Set<ReferrerDocument>] = [:]
     }
 
@@ -27,14 +27,24 @@ extension CapsuleStore {
         }
         for digest in rows.keys where promised.capsules[digest] == nil { details.append("it lists the capsule \(digest), which nobody added") }
         for (capsule, documents) in promised.referrers where rows[capsule] != nil {
-            let lost = documents.subtracting(try index.referrers(of: capsule)).count
+            let kept = Set(try index.referrers(of: capsule))
+            var lost = 0
+            for document in documents {
+                let isFound = try index.contains(document, of: capsule)
+                if !isFound || !kept.contains(document) { lost += 1 }
+            }
             if lost > 0 { details.append("it lacks \(lost) of the documents that refer to \(capsule)") }
         }
-        let trees = Set(try index.treeDigests())
-        for tree in promised.trees.subtracting(trees) where isReadable(tree) { details.append("it does not list the build output \(tree)") }
+        for (tree, promise) in promised.trees where isReadable(tree) {
+            guard let row = try index.tree(tree), row.chunks == promise else {
+                details.append("it does not list the build output \(tree) as it was made")
+                continue
+            }
+        }
         for digest in rows.keys {
-            guard let root = try? CapsuleRoot(parsing: blob(digest)), !trees.contains(root.index) else { continue }
-            details.append("it does not list the files of the capsule \(digest)")
+            guard let root = try? CapsuleRoot(parsing: blob(digest)) else { continue }
+            let row = try index.tree(root.index)
+            if row?.chunks != root.chunks { details.append("it does not list the files of the capsule \(digest) as they are") }
         }
         let hint = "; `capsule fsck --rebuild` mends that"
         return details.sorted().map { FsckReport.Problem(kind: .indexDamaged, what: "index.sqlite", detail: $0 + hint) }
@@ -49,12 +59,12 @@ extension CapsuleStore {
             case .capsule(let digest, let origin, let at):
                 let known = promised.capsules[digest]
                 promised.capsules[digest] = (origin == .packed ? origin : known?.origin ?? origin, known?.addedAt ?? at)
-            case .tree(let tree, _, _): promised.trees.insert(tree)
+            case .tree(let tree, let chunks, _): promised.trees[tree] = chunks
             case .referrer(let document, let capsule): if promised.capsules[capsule] != nil { promised.referrers[capsule, default: []].insert(document) }
             case .removedCapsule(let digest):
                 promised.capsules[digest] = nil
                 promised.referrers[digest] = nil
-            case .removedTree(let tree): promised.trees.remove(tree)
+            case .removedTree(let tree): promised.trees[tree] = nil
             }
         }
         return promised

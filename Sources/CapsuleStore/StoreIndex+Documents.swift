@@ -7,15 +7,13 @@ extension StoreIndex {
     /// Lists a capsule and its tree. One that was packed here stays so whoever brings it again.
     func list(_ capsule: CapsuleStore.StoredCapsule, root: CapsuleRoot, journaled: Int64? = nil) throws(MeshError) {
         try apply(journaled: journaled) { db in
-            try db.execute(
-                sql: """
-                    INSERT INTO capsules VALUES (?, ?, ?, ?, ?, ?, ?)
-                    ON CONFLICT (digest) DO UPDATE SET origin = excluded.origin WHERE excluded.origin = 'packed'
-                    """,
-                arguments: [
-                    capsule.digest.hex, capsule.name.description, capsule.version.description, capsule.origin.rawValue,
-                    capsule.files, capsule.bytes, capsule.addedAt,
-                ])
+            let known = try Row.fetchOne(db, sql: "SELECT origin, added FROM capsules WHERE digest = ?", arguments: [capsule.digest.hex])
+            let origin = capsule.origin == .packed ? capsule.origin.rawValue : known.map { $0[0] } ?? capsule.origin.rawValue
+            let values: [any DatabaseValueConvertible] = [
+                capsule.digest.hex, capsule.name.description, capsule.version.description, origin, capsule.files, capsule.bytes,
+                known.map { $0[1] as Int64 } ?? capsule.addedAt,
+            ]
+            try db.execute(sql: "INSERT OR REPLACE INTO capsules VALUES (?, ?, ?, ?, ?, ?, ?, ?)", arguments: StatementArguments(values + [Self.sum(values.map(\.databaseValue))]))
             try Self.insertTree(db, index: root.index, chunks: root.chunks, kind: root.manifest.tree)
         }
     }
@@ -63,13 +61,26 @@ extension StoreIndex {
         try read { db in try Int.fetchOne(db, sql: "SELECT 1 FROM capsules WHERE digest = ?", arguments: [capsule.hex]) != nil }
     }
 
+    /// Of what a row says: it is shown to people as it is, and a bit that rotted in it would be as well.
+    private static func sum(_ values: some Sequence<DatabaseValue>) -> String {
+        String(Digest.of(Array(values.map(\.description).joined(separator: "\0").utf8)).hex.prefix(16))
+    }
+
     /// By name, then the order in which they came.
+    ///
+    /// - Throws: `store_index_damaged` where a row is not what was written.
     func capsules() throws(MeshError) -> [CapsuleStore.StoredCapsule] {
         let rows = try read { db in
             try Row.fetchAll(
-                db, sql: "SELECT digest, name, version, origin, files, bytes, added FROM capsules ORDER BY name, added, digest"
+                db, sql: "SELECT digest, name, version, origin, files, bytes, added, sum FROM capsules ORDER BY name, added, digest"
             ).map { row in
-                (
+                // Before anything is taken for a text or a number.
+                let values = Array(row.databaseValues)
+                guard values.count == 8, Self.sum(values[..<7]) == String.fromDatabaseValue(values[7]) else {
+                    throw MeshError(
+                        .storeIndexDamaged, "\(path) lists a capsule otherwise than it was listed", hint: "make the index again from the packs: capsule fsck --rebuild")
+                }
+                return (
                     digest: row[0] as String, name: row[1] as String, version: row[2] as String, origin: row[3] as String,
                     files: row[4] as Int, bytes: row[5] as Int64, added: row[6] as Int64
                 )

@@ -68,7 +68,7 @@ final class StoreIndex: Sendable {
                     PRIMARY KEY (blob, position)) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS names (blob TEXT NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (blob, pack)) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS capsules (digest TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, origin TEXT NOT NULL,
-                    files INTEGER NOT NULL, bytes INTEGER NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;
+                    files INTEGER NOT NULL, bytes INTEGER NOT NULL, added INTEGER NOT NULL, sum TEXT NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS trees (tree TEXT PRIMARY KEY, chunks TEXT NOT NULL, kind TEXT NOT NULL) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS referrers (capsule TEXT NOT NULL, digest TEXT NOT NULL, type TEXT NOT NULL, envelope TEXT NOT NULL,
                     PRIMARY KEY (capsule, digest, type)) WITHOUT ROWID;
