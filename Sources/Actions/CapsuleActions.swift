@@ -33,9 +33,8 @@ let capsuleActions: [Action] = [
             allowSecrets: (params["allowSecrets"]?.array ?? []).compactMap(\.string), parents: parents, paranoid: params["paranoid"]?.bool == true)
         let result = try await offEventLoops { () throws(MeshError) in
             let result = try parts.store.pack(directory: directory, options: options, progress: context.storeProgress("capsule.pack"))
-            for document in [NodeParts.signatureDocument(for: result.capsule.digest, by: signer), try parts.sbomDocument(of: result.capsule, by: signer)] {
-                try parts.store.addReferrer(document, to: result.capsule.digest)
-            }
+            let documents = [NodeParts.signatureDocument(for: result.capsule.digest, by: signer), try parts.sbomDocument(of: result.capsule, by: signer)]
+            try parts.store.addReferrers(documents, to: result.capsule.digest)
             return result
         }
         let digest = result.capsule.digest

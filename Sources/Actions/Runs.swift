@@ -41,6 +41,7 @@ public final class RunTable: Sendable {
         let startedAt: Milliseconds
         var state = Run.State.running
         var task: Task<Void, Never>?
+        var hasEnded: Bool { if case .running = state { false } else { true } }
     }
 
     private struct Table {
@@ -66,7 +67,10 @@ public final class RunTable: Sendable {
             let id = "run-\(prefix)-\(table.next)"
             table.rows[id] = Row(action: action.name, startedAt: startedAt)
             table.order.append(id)
-            if table.order.count > Self.kept { table.rows.removeValue(forKey: table.order.removeFirst()) }
+            // The oldest that has ended: one that goes on keeps its task, by which it can be cancelled.
+            if table.order.count > Self.kept, let oldest = table.order.firstIndex(where: { table.rows[$0]?.hasEnded ?? true }) {
+                table.rows.removeValue(forKey: table.order.remove(at: oldest))
+            }
             return id
         }
         let emit = Self.tagged(id, clock: clock) { log.append($0) }

@@ -38,8 +38,11 @@ public struct FsckReport: Sendable, Hashable {
 extension CapsuleStore {
     /// Holds index, packs and journal against each other; with `read`, also every byte of every pack: its digest against its name,
     /// every frame decompressed, every chunk against its digest. Damaged chunks are set aside, as any read does. Packs, reads
-    /// and fetches may go on beside it.
+    /// and fetches may go on beside it; a garbage collection may not.
     public func fsck(read: Bool, progress: StoreProgressSink? = nil) throws(MeshError) -> FsckReport {
+        // A pack that a collection took away in between would seem to be lost.
+        let hold = try hold()
+        defer { hold.end() }
         let packs = try index.packs()
         let meter = ProgressMeter("fsck", files: packs.count, bytes: packs.reduce(0) { $0 + $1.bytes }, progress)
         let found = Mutex<(chunks: Int, bytes: Int64, problems: [FsckReport.Problem])>((0, 0, []))

@@ -96,7 +96,7 @@ extension CapsuleStore {
                 try need([capsule.digest, root.index, root.chunks], list: root.chunks, &needed)
             } catch { throw Self.unclear("the capsule \(capsule.name)@\(capsule.version) (\(capsule.digest))", error) }
         }
-        let outputs = if let outputs { outputs } else { try storedTrees() }
+        let promised = try Promises(journal), outputs = outputs ?? Set(promised.trees.keys)
         for tree in try index.treeDigests() where !trees.contains(tree) {
             guard outputs.contains(tree), let chunks = try index.tree(tree)?.chunks else {
                 needed.superfluous.append(tree)
@@ -104,7 +104,7 @@ extension CapsuleStore {
             }
             do throws(MeshError) { try need([tree, chunks], list: chunks, &needed) } catch { throw Self.unclear("the build output \(tree)", error) }
         }
-        for digest in try removedCapsules() {
+        for digest in promised.removed {
             // What cannot be read any more went with an earlier collection.
             guard let root = try? CapsuleRoot(parsing: blob(digest)), let list = try? ChunkList(parsing: blob(root.chunks)) else { continue }
             for document in [digest, root.index, root.chunks] { needed.removed.formUnion(try index.pieces(ofBlob: document)?.map(\.digest) ?? []) }

@@ -29,32 +29,6 @@ extension CapsuleStore {
             if root.index == tree { count += 1 }
         }
         if count > 1 { return true }
-        return try storedTrees().contains(tree)
-    }
-
-    /// Trees that were stored by themselves: what builds made.
-    func storedTrees() throws(MeshError) -> Set<Digest> {
-        var out: Set<Digest> = []
-        try journal.eachRecord { record in
-            switch record {
-            case .tree(let tree, _, _): out.insert(tree)
-            case .removedTree(let tree): out.remove(tree)
-            default: break
-            }
-        }
-        return out
-    }
-
-    /// Those that are listed no longer.
-    func removedCapsules() throws(MeshError) -> Set<Digest> {
-        var out: Set<Digest> = []
-        try journal.eachRecord { record in
-            switch record {
-            case .capsule(let digest, _, _): out.remove(digest)
-            case .removedCapsule(let digest): out.insert(digest)
-            default: break
-            }
-        }
-        return out
+        return try Promises(journal).trees[tree] != nil
     }
 }

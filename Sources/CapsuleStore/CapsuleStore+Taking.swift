@@ -50,7 +50,7 @@ extension CapsuleStore {
         for bytes in [capsule.tree.index.bytes, capsule.tree.chunks.bytes, capsule.root.bytes] { _ = try ingest.add(blob: bytes) }
         try ingest.finish()
         try list(capsule, origin: origin)
-        try add(referrers, to: capsule.digest)
+        try addReferrers(referrers, to: capsule.digest)
     }
 
     /// Takes in a `.caps` file, an OCI layout folder, or a tar of one, with what refers to the capsule. It is listed when all
@@ -110,12 +110,10 @@ extension CapsuleStore {
     /// Keeps an envelope about a capsule; one that is kept already is kept once. Who signed it is for others to judge.
     ///
     /// - Throws: `capsule_not_found`, what is wrong with the envelope, `referrers_too_many`.
-    public func addReferrer(_ document: ReferrerDocument, to capsule: Digest) throws(MeshError) {
-        try add([document], to: capsule)
-    }
+    public func addReferrer(_ document: ReferrerDocument, to capsule: Digest) throws(MeshError) { try addReferrers([document], to: capsule) }
 
     /// All of them in one step, or none.
-    private func add(_ documents: [ReferrerDocument], to capsule: Digest) throws(MeshError) {
+    public func addReferrers(_ documents: [ReferrerDocument], to capsule: Digest) throws(MeshError) {
         for document in documents { try document.check() }
         guard try index.contains(capsule: capsule) else { throw Self.notFound(capsule) }
         var new: [ReferrerDocument] = []

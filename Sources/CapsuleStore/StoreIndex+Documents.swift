@@ -125,6 +125,20 @@ extension StoreIndex {
         }
     }
 
+    /// Of the documents that are what their rows say they are.
+    func referrerKeys(of capsule: Digest) throws(MeshError) -> Set<ReferrerKey> {
+        try read { db in
+            var out: Set<ReferrerKey> = []
+            let rows = try Row.fetchCursor(db, sql: "SELECT digest, type, envelope FROM referrers WHERE capsule = ?", arguments: [capsule.hex])
+            while let row = try rows.next() {
+                guard let digest = String.fromDatabaseValue(row[0]), let type = String.fromDatabaseValue(row[1]), let text = String.fromDatabaseValue(row[2]) else { continue }
+                let key = ReferrerKey(ReferrerDocument(bytes: Array(text.utf8), artifactType: type))
+                if key.digest.hex == digest { out.insert(key) }
+            }
+            return out
+        }
+    }
+
     /// How many documents refer to the capsule, and their bytes together.
     func referrersSize(of capsule: Digest) throws(MeshError) -> (count: Int, bytes: Int) {
         try read { db in

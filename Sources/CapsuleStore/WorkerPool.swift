@@ -87,8 +87,7 @@ final class WorkerPool: Sendable {
 }
 
 /// Memory that one thread fills and another reads.
-// proof: handed on through a Promise or a queue, and left alone by the thread that handed it on
-final class SharedBuffer: @unchecked Sendable {
+final class SharedBuffer: @unchecked Sendable {  // proof: handed on through a Promise or a queue, and left alone by the thread that handed it on
     let bytes: UnsafeMutableRawBufferPointer
 
     init(_ count: Int) { bytes = .allocate(byteCount: count, alignment: 64) }

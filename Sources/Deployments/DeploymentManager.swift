@@ -330,7 +330,8 @@ public final class DeploymentManager: Sendable {
 
     // MARK: - Descriptions
 
-    /// The configuration is the capsule's own for now; an empty one keeps its place in the digest.
+    /// The same request is the same run. There is no configuration beside the capsule's own, which its digest covers; the empty one has its
+    /// place in the digest, so that ids stay comparable.
     private static func runID(_ capsule: Digest, _ key: DeploymentKey) -> String {
         let request: JSONValue = ["app": .string(key.app.description), "capsule": JSONValue(capsule), "config": [:], "env": .string(key.environment.rawValue)]
         return String(Digest.of(request.canonicalBytes).hex.prefix(32))

@@ -9,10 +9,10 @@ internal import Synchronization
 /// wake the poll; `pump` then compares what is with what should be and does what is missing. So no object is freed inside
 /// a callback that still uses it, and a daemon that goes and comes back is the same case as one that was never there.
 ///
-/// proof: `wish` is behind its lock and `wakeDescriptor` and the continuation `tell` may be used by anyone. All else is
-/// touched by one thread at a time: by `start` before the poll's thread exists, by that thread until `ended` is resumed,
-/// and by `join` after, which waits for the thread's end before it frees.
-final class AvahiSession: @unchecked Sendable {
+/// `wish` is behind its lock and `wakeDescriptor` and the continuation `tell` may be used by anyone. All else is touched by one
+/// thread at a time: by `start` before the poll's thread exists, by that thread until `ended` is resumed, and by `join` after,
+/// which waits for the thread's end before it frees.
+final class AvahiSession: @unchecked Sendable {  // proof: a lock, or one thread at a time: start, then the poll's thread, then join
     static let serviceType = "_oursynth._tcp"
 
     private struct Wish {

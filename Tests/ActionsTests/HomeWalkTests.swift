@@ -26,9 +26,10 @@ import Testing
 
     /// Another test's child process may hold the lock that was just given up, until it has become another program.
     static func open(_ home: HomeLayout) throws -> NodeParts {
-        for _ in 0..<500 {
+        for _ in 0..<100 {
             do { return try NodeParts(home: home, clock: SystemClock(), events: { _ in }) } catch { guard error.code == .homeInUse else { throw error } }
-            usleep(10_000)
+            let file = try OpenFile(reading: home.lock)
+            _ = flock(file.descriptor, LOCK_EX)
         }
         return try NodeParts(home: home, clock: SystemClock(), events: { _ in })
     }

@@ -31,6 +31,32 @@ import Testing
         try #require(try home.run("unpack", second, folder.path + "/out").succeeded)
     }
 
+    /// Before the disk is full, without being asked: at 85 %, and not below.
+    @Test(.enabled(if: getuid() == 0, "SKIPPED: mounting a small disk needs root"), arguments: [true, false])
+    func aNodeCollectsBeforeItsDiskIsFull(isFilling: Bool) throws {
+        let home = try CommandLineHome("filling")
+        try #require(try Shell.sh("mkdir -p '\(home.path)' && mount -t tmpfs -o size=40m tmpfs '\(home.path)'").succeeded)
+        defer { _ = try? Shell.sh("umount -l '\(home.path)'") }
+        let app = try home.writeApp()
+        try #require(try Shell.sh("head -c 10000000 /dev/urandom > '\(app)/data.bin'").succeeded)
+        try #require(try home.run("pack", app).succeeded)
+        try #require(try home.run("rm", "note").succeeded)
+        func packs() throws -> Int { Int(try Shell.sh("cat '\(home.path)'/capsules/packs/*.pack 2>/dev/null | wc -c").trimmed) ?? 0 }
+        #expect(try packs() > 10_000_000)
+        try #require(try Shell.sh("head -c \(isFilling ? 26_000_000 : 10_000_000) /dev/zero > '\(home.path)/filler'").succeeded)
+        let node = try RunningNode(home)
+        defer { node.kill() }
+        // It looks once as it starts. That it did is told by an event; that it need not, by none after many other answers.
+        var asked = 0
+        func hasCollected() throws -> Bool { String(decoding: try home.folder.read("home/state/events.jsonl"), as: UTF8.self).contains("\"gc.finished\"") }
+        while try !hasCollected(), asked < (isFilling ? 1000 : 20) {
+            try #require(try home.run("status").succeeded)
+            asked += 1
+        }
+        #expect(try hasCollected() == isFilling)
+        #expect(try (packs() > 10_000_000) == !isFilling)
+    }
+
     @Test(.enabled(if: Shell.has("bwrap"), "SKIPPED: bubblewrap is not installed"))
     func whatIsDeployedStays() throws {
         let home = try CommandLineHome("gc-deployed")

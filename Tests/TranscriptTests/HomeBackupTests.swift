@@ -72,11 +72,9 @@ import Testing
         func get(_ url: String, _ header: String) throws -> String { try Shell.run("curl", ["-s", "-w", "%{http_code}", "-H", header, url]).output }
         #expect(try get("http://127.0.0.1:\(control)/oai/tools", "Authorization: Bearer \(token)").hasSuffix("200"))
         #expect(try get("http://127.0.0.1:\(front)/", "Host: hello-site.staging.localhost").contains("Hello from a capsule"))
-        var answer = ""
-        for _ in 0..<100 where !answer.hasSuffix("200") {
-            answer = try get("http://127.0.0.1:\(front)/health", "Host: guestbook.dev.localhost")
-            if !answer.hasSuffix("200") { usleep(100_000) }
-        }
+        // Its process is started beside the node; until it answers, the front says 502 or 503.
+        let answer = try Shell.run("curl", ["-s", "--retry", "100", "--retry-delay", "1", "--retry-max-time", "60", "--retry-all-errors", "-f", "-w", "%{http_code}",
+                                            "-H", "Host: guestbook.dev.localhost", "http://127.0.0.1:\(front)/health"]).output
         #expect(answer.hasSuffix("200"), "\(answer)")
         #expect(again.stop() == 0)
     }
