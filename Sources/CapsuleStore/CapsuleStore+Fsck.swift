@@ -56,9 +56,18 @@ extension CapsuleStore {
             meter.add(files: 1, bytes: packs[i].bytes)
         }
         let (chunks, bytes, inPacks) = found.withLock { $0 }
-        let (incomplete, affected) = try checkListed()
-        let inIndex = try checkIndex(read: read)
-        let problems = (inPacks + incomplete + inIndex).sorted { ($0.kind.rawValue, $0.what) < ($1.kind.rawValue, $1.what) }
+        var inIndex = try index.faults(thorough: read)
+        var incomplete: [FsckReport.Problem] = [], affected: [Digest] = []
+        // Journal and index change together, with the journal locked; looked at in between they would seem to differ, and what is being
+        // removed to be lost.
+        try journal.settled { _ throws(MeshError) in
+            (incomplete, affected) = try checkListed()
+            inIndex += try checkPromises()
+        }
+        let indexDamaged = inIndex.sorted().map {
+            FsckReport.Problem(kind: .indexDamaged, what: "index.sqlite", detail: $0 + "; `capsule fsck --rebuild` mends that")
+        }
+        let problems = (inPacks + incomplete + indexDamaged).sorted { ($0.kind.rawValue, $0.what) < ($1.kind.rawValue, $1.what) }
         return FsckReport(packs: packs.count, chunks: chunks, bytes: bytes, problems: problems, affected: affected)
     }
 

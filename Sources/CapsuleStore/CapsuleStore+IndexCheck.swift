@@ -1,18 +1,10 @@
 internal import CapsuleFormat
 internal import MeshCore
 
-// The index held against itself, and against the journal.
+// The index held against the journal.
 extension CapsuleStore {
-    /// - Parameter read: SQLite looks at every row and every index of it, too.
-    func checkIndex(read: Bool) throws(MeshError) -> [FsckReport.Problem] {
-        var details = try index.faults(thorough: read)
-        // Journal and index change together, with the journal locked; looked at in between they would seem to differ.
-        try journal.settled { _ throws(MeshError) in details += try checkPromises() }
-        let hint = "; `capsule fsck --rebuild` mends that"
-        return details.sorted().map { FsckReport.Problem(kind: .indexDamaged, what: "index.sqlite", detail: $0 + hint) }
-    }
-
-    private func checkPromises() throws(MeshError) -> [String] {
+    /// What the index has otherwise than the journal promised, a sentence each. With the journal locked.
+    func checkPromises() throws(MeshError) -> [String] {
         var details: [String] = []
         // Digests, not documents: all of them together can be large.
         var documents: [Digest: Set<ReferrerKey>] = [:]
