@@ -107,7 +107,7 @@ extension CapsuleStore {
         for digest in promised.removed {
             // What cannot be read any more went with an earlier collection.
             guard let root = try? CapsuleRoot(parsing: blob(digest)), let list = try? ChunkList(parsing: blob(root.chunks)) else { continue }
-            for document in [digest, root.index, root.chunks] { needed.removed.formUnion(try index.pieces(ofBlob: document)?.map(\.digest) ?? []) }
+            for document in [digest, root.index, root.chunks] { needed.removed.formUnion(try index.blob(document)?.pieces.map(\.digest) ?? []) }
             needed.removed.formUnion(list.chunks.map(\.digest))
         }
         return needed
@@ -116,10 +116,12 @@ extension CapsuleStore {
     private func need(_ documents: [Digest], list: Digest, _ needed: inout Needed) throws(MeshError) {
         for chunk in try ChunkList(parsing: blob(list)).chunks { needed.chunks.insert(chunk.digest) }
         for document in documents where needed.documents.insert(document).inserted {
-            guard let pieces = try index.pieces(ofBlob: document) else {
+            guard let blob = try index.blob(document) else {
                 throw MeshError(.blobNotFound, "the document \(document) is not in the store", hint: "repair the store: capsule fsck --repair")
             }
-            for piece in pieces { needed.chunks.insert(piece.digest) }
+            for piece in blob.pieces { needed.chunks.insert(piece.digest) }
+            guard let base = blob.base, needed.documents.insert(base).inserted else { continue }
+            for piece in try index.blob(base)?.pieces ?? [] { needed.chunks.insert(piece.digest) }
         }
     }
 

@@ -51,7 +51,7 @@ extension CapsuleStore {
             let (index, chunks) = try TreeIngest(source, kind: manifest.tree, unchanged, ingest, progress).run()
             try Self.requireEvidence(manifest, in: index)
             let newBytes = ingest.newBytes
-            let documents = try addDocuments(index, chunks, ingest)
+            let documents = try addDocuments(index, chunks, like: manifest.id.name, ingest)
             let root = CapsuleRoot(manifest: manifest, index: documents.index.digest, chunks: documents.chunks.digest)
             let rootBytes = root.bytes
             let capsule = try UnverifiedCapsule(root: rootBytes, index: documents.index.bytes, chunks: documents.chunks.bytes).verified(
@@ -74,7 +74,7 @@ extension CapsuleStore {
         return try ingesting { () throws(MeshError) in
             let ingest = try ChunkIngest(self)
             let (index, chunks) = try TreeIngest(source, kind: kind, .none, ingest, nil).run()
-            let documents = try addDocuments(index, chunks, ingest)
+            let documents = try addDocuments(index, chunks, like: nil, ingest)
             try ingest.finish()
             let tree = try VerifiedTree(checking: index, chunks)
             let digests = (index: documents.index.digest, chunks: documents.chunks.digest)
@@ -90,14 +90,21 @@ extension CapsuleStore {
         let digest: Digest
     }
 
-    private func addDocuments(_ index: TreeIndex, _ chunks: ChunkList, _ ingest: ChunkIngest) throws(MeshError) -> (
+    private func addDocuments(_ index: TreeIndex, _ chunks: ChunkList, like name: CapsuleName?, _ ingest: ChunkIngest) throws(MeshError) -> (
         index: Document, chunks: Document
     ) {
         let indexBytes = index.bytes, chunkBytes = chunks.bytes
+        let last = if let name { try lastDocuments(of: name) } else { nil as (index: Digest, chunks: Digest)? }
         return (
-            Document(bytes: indexBytes, digest: try ingest.add(blob: indexBytes)),
-            Document(bytes: chunkBytes, digest: try ingest.add(blob: chunkBytes))
+            Document(bytes: indexBytes, digest: try ingest.add(blob: indexBytes, base: last?.index)),
+            Document(bytes: chunkBytes, digest: try ingest.add(blob: chunkBytes, base: last?.chunks))
         )
+    }
+
+    /// Index and chunk list of the capsule of this name that came last: those of its next version are much like them.
+    func lastDocuments(of name: CapsuleName) throws(MeshError) -> (index: Digest, chunks: Digest)? {
+        guard let last = try index.lastCapsule(named: name), let root = try? CapsuleRoot(parsing: blob(last)) else { return nil }
+        return (root.index, root.chunks)
     }
 
     /// The journal first: an index that is made again lists all that was ever reported.

@@ -80,16 +80,12 @@ extension CapsuleStore {
 
     /// The root, index or chunk list with this digest, verified. `blob_not_found` when it is not here.
     public func blob(_ digest: Digest) throws(MeshError) -> [UInt8] {
-        guard let pieces = try index.pieces(ofBlob: digest) else {
-            throw MeshError(
-                .blobNotFound, "the document \(digest) is not in the store", hint: "pull or import the capsule that it belongs to")
-        }
-        var out: [UInt8] = []
-        out.reserveCapacity(pieces.reduce(0) { $0 + $1.length })
-        let reader = try readers.take()
-        defer { readers.give(reader) }
-        for (piece, place) in zip(pieces, try index.places(pieces.map(\.digest))) {
-            try withChunk(piece, at: place, of: nil, reader) { bytes throws(MeshError) in out.append(contentsOf: bytes) }
+        guard let blob = try index.blob(digest) else { throw Self.missing(document: digest) }
+        var out = try stored(blob)
+        if let base = blob.base {
+            // A base is whole, so that no document is more than one step away from its bytes.
+            guard let whole = try index.blob(base), whole.base == nil else { throw Self.missing(document: base) }
+            out = try Zstd.apply(out, to: try stored(whole), count: Int(blob.size))
         }
         guard Digest.of(out) == digest else {
             throw MeshError(
@@ -97,6 +93,22 @@ extension CapsuleStore {
                 hint: "pull, import or pack the capsule again to replace it")
         }
         return out
+    }
+
+    /// The bytes of its pieces: the document, or the difference that makes it.
+    private func stored(_ blob: PackFooter.Blob) throws(MeshError) -> [UInt8] {
+        var out: [UInt8] = []
+        out.reserveCapacity(Int(blob.storedBytes))
+        let reader = try readers.take()
+        defer { readers.give(reader) }
+        for (piece, place) in zip(blob.pieces, try index.places(blob.pieces.map(\.digest))) {
+            try withChunk(piece, at: place, of: nil, reader) { bytes throws(MeshError) in out.append(contentsOf: bytes) }
+        }
+        return out
+    }
+
+    private static func missing(document: Digest) -> MeshError {
+        MeshError(.blobNotFound, "the document \(document) is not in the store", hint: "pull or import the capsule that it belongs to")
     }
 
     // MARK: What is here

@@ -47,7 +47,10 @@ extension CapsuleStore {
     private func addDocuments(_ capsule: VerifiedCapsule, _ referrers: [ReferrerDocument], origin: Origin, _ ingest: ChunkIngest)
         throws(MeshError)
     {
-        for bytes in [capsule.tree.index.bytes, capsule.tree.chunks.bytes, capsule.root.bytes] { _ = try ingest.add(blob: bytes) }
+        let last = try lastDocuments(of: capsule.manifest.id.name)
+        _ = try ingest.add(blob: capsule.tree.index.bytes, base: last?.index)
+        _ = try ingest.add(blob: capsule.tree.chunks.bytes, base: last?.chunks)
+        _ = try ingest.add(blob: capsule.root.bytes)
         try ingest.finish()
         try list(capsule, origin: origin)
         try addReferrers(referrers, to: capsule.digest)

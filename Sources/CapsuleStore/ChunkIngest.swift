@@ -52,21 +52,25 @@ final class ChunkIngest {
         group?.append(chunk, bytes)
     }
 
-    /// Adds a document, cut like content where it is long.
-    func add(blob bytes: [UInt8]) throws(MeshError) -> Digest {
+    /// Adds a document, cut like content where it is long, or as a difference to `base`, a document that is much like it.
+    func add(blob bytes: [UInt8], base: Digest? = nil) throws(MeshError) -> Digest {
         let digest = Digest.of(bytes)
         let counted = newBytes
         defer { newBytes = counted }
+        guard freshBlobs.insert(digest).inserted else { return digest }
         // Known to the index is not enough: the pack that named it may be gone, and an index that is made anew would not know it.
-        guard try !store.index.isNamed(blob: digest), freshBlobs.insert(digest).inserted else {
-            // Nor is that: a piece may have been set aside since.
-            try addPieces(of: bytes)
+        if try store.index.isNamed(blob: digest), let known = try store.index.blob(digest) {
+            if try isHere(known) { return digest }
+            // A piece was set aside since.
+            if known.base == nil {
+                try addPieces(of: bytes)
+                return digest
+            }
+        } else if let base, let difference = try difference(of: bytes, to: base) {
+            try carry(PackFooter.Blob(digest: digest, size: Int64(bytes.count), pieces: try addPieces(of: difference.bytes), base: difference.base))
             return digest
         }
-        let pieces = try addPieces(of: bytes)
-        try flush()
-        if let pack, !pack.hasRoom(blobPieces: pieces.count) { try commit() }
-        try openPack().append(blob: digest, size: Int64(bytes.count), pieces: pieces)
+        try carry(PackFooter.Blob(digest: digest, size: Int64(bytes.count), pieces: try addPieces(of: bytes)))
         return digest
     }
 
@@ -74,7 +78,32 @@ final class ChunkIngest {
     func carry(_ blob: PackFooter.Blob) throws(MeshError) {
         try flush()
         if let pack, !pack.hasRoom(blobPieces: blob.pieces.count) { try commit() }
-        try openPack().append(blob: blob.digest, size: blob.size, pieces: blob.pieces)
+        try openPack().append(blob)
+    }
+
+    /// Whether all is here that makes the document.
+    private func isHere(_ blob: PackFooter.Blob) throws(MeshError) -> Bool {
+        guard try known(blob.pieces.map(\.digest)).allSatisfy({ $0 }) else { return false }
+        guard let base = blob.base else { return true }
+        guard let whole = try store.index.blob(base), whole.base == nil else { return false }
+        return try isHere(whole)
+    }
+
+    /// What makes `bytes` of `base`, or of what `base` itself is a difference to; nil where it would not save much.
+    private func difference(of bytes: [UInt8], to base: Digest) throws(MeshError) -> (bytes: [UInt8], base: Digest)? {
+        let sizes = Limits.blobWholeBytesMax + 1...Limits.differenceBytesMax
+        guard sizes.contains(bytes.count), let described = try store.index.blob(base) else { return nil }
+        let whole = described.base ?? base
+        guard let size = try store.index.blob(whole)?.size, sizes.contains(Int(size)) else { return nil }
+        let from: [UInt8]
+        do throws(MeshError) { from = try store.blob(whole) } catch {
+            // A base that is damaged is no base. Whoever reads the capsule that it belongs to is told.
+            guard error.code.exit == .badData || error.code == .blobNotFound else { throw error }
+            return nil
+        }
+        let difference = try Zstd.difference(of: bytes, from: from)
+        // The differences grow from version to version as the base gets older; at some point a new base costs less than the next of them.
+        return difference.count <= bytes.count / Limits.differencePartMin ? (difference, whole) : nil
     }
 
     @discardableResult

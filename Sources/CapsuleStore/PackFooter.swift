@@ -24,6 +24,14 @@ package struct PackFooter: Sendable, Hashable {
         package let digest: Digest
         package let size: Int64
         package let pieces: [ChunkReference]
+        /// Another document, itself kept whole, to which the pieces are a difference; nil where they are the document.
+        package var base: Digest? = nil
+
+        package init(digest: Digest, size: Int64, pieces: [ChunkReference], base: Digest? = nil) {
+            (self.digest, self.size, self.pieces, self.base) = (digest, size, pieces, base)
+        }
+
+        package var storedBytes: Int64 { pieces.reduce(0) { $0 + Int64($1.length) } }
     }
 
     package var frames: [Frame] = []
@@ -31,24 +39,29 @@ package struct PackFooter: Sendable, Hashable {
     package var blobs: [Blob] = []
 
     static let skippableMagic: UInt32 = 0x184d_2a53
-    static let header: [UInt8] = Array("OSPK".utf8) + [1, 0, 0, 0]
+    /// 2: documents can be differences. Packs without one are still of version 1.
+    static func header(version: UInt8) -> [UInt8] { Array("OSPK".utf8) + [version, 0, 0, 0] }
     private static let headerBytes = 20
     /// Length and checksum of the footer, after it.
     static let endBytes = 36
     static let frameHeaderBytes = 8
-    static let frameEntryBytes = 8, chunkEntryBytes = 44, blobEntryBytes = 44, pieceEntryBytes = 36
+    static let frameEntryBytes = 8, chunkEntryBytes = 44, blobEntryBytes = 44, pieceEntryBytes = 36, baseBytes = 32
 
     package init() {}
 
     /// Of the whole skippable frame that holds it.
     package var frameBytes: Int {
         Self.frameHeaderBytes + Self.headerBytes + frames.count * Self.frameEntryBytes + chunks.count * Self.chunkEntryBytes
-            + blobs.reduce(0) { $0 + Self.blobEntryBytes + $1.pieces.count * Self.pieceEntryBytes } + Self.endBytes
+            + blobs.reduce(0) { $0 + Self.blobEntryBytes + $1.pieces.count * Self.pieceEntryBytes + (hasDifferences ? Self.baseBytes : 0) }
+            + Self.endBytes
     }
+
+    private var hasDifferences: Bool { blobs.contains { $0.base != nil } }
 
     /// The skippable frame with which a pack ends.
     package var frame: [UInt8] {
-        var body = Self.header
+        let hasDifferences = hasDifferences
+        var body = Self.header(version: hasDifferences ? 2 : 1)
         body.reserveCapacity(frameBytes)
         for count in [frames.count, chunks.count, blobs.count] { body.append(word: UInt32(count)) }
         for frame in frames {
@@ -68,6 +81,7 @@ package struct PackFooter: Sendable, Hashable {
                 body.append(digest: piece.digest)
                 body.append(word: UInt32(piece.length))
             }
+            if hasDifferences { if let base = blob.base { body.append(digest: base) } else { body += [UInt8](repeating: 0, count: Self.baseBytes) } }
         }
         var out: [UInt8] = []
         out.reserveCapacity(body.count + Self.frameHeaderBytes + Self.endBytes)
@@ -104,7 +118,10 @@ package struct PackFooter: Sendable, Hashable {
 
     private init(body: [UInt8], framesBytes: Int64, _ path: String) throws(MeshError) {
         var reader = Reader(body, path)
-        guard try Array(reader.take(8)) == Self.header else { throw Self.invalid(path, "its footer is of another version") }
+        let header = Array(try reader.take(8))
+        guard let version = [UInt8(1), 2].first(where: { header == Self.header(version: $0) }) else {
+            throw Self.invalid(path, "its footer is of another version")
+        }
         let frameCount = try reader.count(Self.frameEntryBytes), chunkCount = try reader.count(Self.chunkEntryBytes)
         let blobCount = try reader.count(Self.blobEntryBytes)
         var position: Int64 = 0
@@ -130,11 +147,11 @@ package struct PackFooter: Sendable, Hashable {
         guard frames.isEmpty ? chunks.isEmpty : frame == frames.count - 1 && place == frames[frame].contentBytes else {
             throw Self.invalid(path, "its chunks do not fill its frames")
         }
-        for _ in 0..<blobCount { blobs.append(try Self.blob(&reader, path)) }
+        for _ in 0..<blobCount { blobs.append(try Self.blob(&reader, version, path)) }
         guard reader.isAtEnd else { throw Self.invalid(path, "something follows its footer") }
     }
 
-    private static func blob(_ reader: inout Reader, _ path: String) throws(MeshError) -> Blob {
+    private static func blob(_ reader: inout Reader, _ version: UInt8, _ path: String) throws(MeshError) -> Blob {
         let digest = try reader.digest()
         let size = Int64(try reader.word()) | Int64(try reader.word()) << 32
         var pieces: [ChunkReference] = []
@@ -143,8 +160,11 @@ package struct PackFooter: Sendable, Hashable {
             guard piece.length > 0, piece.length <= Limits.chunkBytesMax else { throw invalid(path, "a blob has an impossible piece") }
             pieces.append(piece)
         }
-        guard pieces.reduce(Int64(0), { $0 + Int64($1.length) }) == size else { throw invalid(path, "a blob's pieces do not make it up") }
-        return Blob(digest: digest, size: size, pieces: pieces)
+        let none = Digest(words: (0, 0, 0, 0)), named = version > 1 ? try reader.digest() : none
+        let blob = Blob(digest: digest, size: size, pieces: pieces, base: named == none ? nil : named)
+        guard blob.base != nil ? blob.storedBytes < size && size <= Int64(Limits.differenceBytesMax) && !pieces.isEmpty : blob.storedBytes == size
+        else { throw invalid(path, "a blob's pieces do not make it up") }
+        return blob
     }
 
     static func invalid(_ path: String, _ why: String) -> MeshError {

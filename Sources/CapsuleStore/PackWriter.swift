@@ -40,7 +40,7 @@ package final class PackWriter {
     }
 
     func hasRoom(blobPieces: Int) -> Bool {
-        let table = footerBytes + PackFooter.blobEntryBytes + blobPieces * PackFooter.pieceEntryBytes
+        let table = footerBytes + PackFooter.blobEntryBytes + PackFooter.baseBytes + blobPieces * PackFooter.pieceEntryBytes
         return position + Int64(table) <= Int64(Limits.packBytesMax) && table <= Limits.packFooterBytesMax
     }
 
@@ -58,9 +58,9 @@ package final class PackWriter {
         footerBytes += PackFooter.frameEntryBytes + chunks.count * PackFooter.chunkEntryBytes
     }
 
-    package func append(blob digest: Digest, size: Int64, pieces: [ChunkReference]) {
-        footer.blobs.append(PackFooter.Blob(digest: digest, size: size, pieces: pieces))
-        footerBytes += PackFooter.blobEntryBytes + pieces.count * PackFooter.pieceEntryBytes
+    package func append(_ blob: PackFooter.Blob) {
+        footer.blobs.append(blob)
+        footerBytes += PackFooter.blobEntryBytes + PackFooter.baseBytes + blob.pieces.count * PackFooter.pieceEntryBytes
     }
 
     /// Writes the footer. The file is then the caller's to make durable and to name.

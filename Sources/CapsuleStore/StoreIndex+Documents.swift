@@ -97,6 +97,14 @@ extension StoreIndex {
         return out
     }
 
+    /// The one that came last of those with this name.
+    func lastCapsule(named name: CapsuleName) throws(MeshError) -> Digest? {
+        try read { db in
+            try String.fetchOne(db, sql: "SELECT digest FROM capsules WHERE name = ? ORDER BY added DESC, digest LIMIT 1", arguments: [name.description])
+                .flatMap { Digest(hex: $0) }
+        }
+    }
+
     func capsules(withPrefix hex: String) throws(MeshError) -> [Digest] {
         try read { db in
             try String.fetchAll(

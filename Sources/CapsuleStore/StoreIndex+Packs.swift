@@ -69,7 +69,9 @@ extension StoreIndex {
         guard try chunks(inPack: pack).allSatisfy({ places[$0.digest] == $0.place }) else { return false }
         let named = Set(try read { db in try String.fetchAll(db, sql: "SELECT blob FROM names WHERE pack = ?", arguments: [pack]) })
         guard named == Set(footer.blobs.map(\.digest.hex)) else { return false }
-        for blob in footer.blobs where try pieces(ofBlob: blob.digest) != blob.pieces { return false }
+        for blob in footer.blobs {
+            guard let known = try self.blob(blob.digest), known == blob || (known.base == nil && blob.base != nil && known.size == blob.size) else { return false }
+        }
         return true
     }
 
@@ -110,12 +112,7 @@ extension StoreIndex {
     func blobs(unnamed: Bool = false) throws(MeshError) -> [PackFooter.Blob] {
         try read { db in
             let which = unnamed ? "WHERE digest NOT IN (SELECT blob FROM names)" : ""
-            return try Row.fetchAll(db, sql: "SELECT digest, bytes FROM blobs \(which) ORDER BY digest").compactMap { row in
-                guard let digest = Digest(hex: row[0] as String) else { return nil }
-                let pieces = try Row.fetchAll(db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
-                    .compactMap { piece in Digest(hex: piece[0] as String).map { ChunkReference(digest: $0, length: piece[1]) } }
-                return PackFooter.Blob(digest: digest, size: row[1], pieces: pieces)
-            }
+            return try Row.fetchAll(db, sql: "SELECT digest, bytes, base FROM blobs \(which) ORDER BY digest").compactMap { try Self.blob($0, db) }
         }
     }
 

@@ -18,8 +18,8 @@ final class StoreIndex: Sendable {
     let isNew: Bool
     let path: String
 
-    /// 2: which pack names a document, and how much content a pack has.
-    private static let version = 2
+    /// 2: which pack names a document, and how much content a pack has. 3: documents that are differences.
+    private static let version = 3
 
     init(_ path: String) throws(MeshError) {
         self.path = path
@@ -63,7 +63,7 @@ final class StoreIndex: Sendable {
                     pack INTEGER NOT NULL, start INTEGER NOT NULL, frame INTEGER NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL,
                     PRIMARY KEY (a, b, c, d)) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS damaged (chunk TEXT PRIMARY KEY, pack TEXT NOT NULL, start INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
-                CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL, base TEXT) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS pieces (blob TEXT NOT NULL, position INTEGER NOT NULL, digest TEXT NOT NULL, length INTEGER NOT NULL,
                     PRIMARY KEY (blob, position)) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS names (blob TEXT NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (blob, pack)) WITHOUT ROWID;
@@ -205,8 +205,15 @@ extension StoreIndex {
         let piece = try db.cachedStatement(sql: "INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?)")
         for blob in footer.blobs {
             try db.execute(sql: "INSERT OR IGNORE INTO names VALUES (?, ?)", arguments: [blob.digest.hex, pack])
-            try db.execute(sql: "INSERT OR IGNORE INTO blobs VALUES (?, ?)", arguments: [blob.digest.hex, blob.size])
+            // One that is kept whole needs no other and is read at once: it takes the place of a difference, as anything does of what no
+            // pack speaks of any more.
+            try db.execute(
+                sql: """
+                    INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET base = excluded.base
+                    WHERE (excluded.base IS NULL AND base IS NOT NULL) OR NOT EXISTS (SELECT 1 FROM names WHERE blob = blobs.digest AND pack <> ?)
+                    """, arguments: [blob.digest.hex, blob.size, blob.base?.hex, pack])
             guard db.changesCount > 0 else { continue }
+            try db.execute(sql: "DELETE FROM pieces WHERE blob = ?", arguments: [blob.digest.hex])
             for (i, reference) in blob.pieces.enumerated() {
                 try piece.execute(arguments: [blob.digest.hex, i, reference.digest.hex, reference.length])
             }
@@ -230,15 +237,18 @@ extension StoreIndex {
         try read { db in try Int.fetchOne(db, sql: "SELECT 1 FROM names WHERE blob = ? LIMIT 1", arguments: [digest.hex]) != nil }
     }
 
-    /// The pieces of a blob in order; nil for one that is not here.
-    func pieces(ofBlob digest: Digest) throws(MeshError) -> [ChunkReference]? {
+    /// What a document is made of; nil for one that is not here.
+    func blob(_ digest: Digest) throws(MeshError) -> PackFooter.Blob? {
         try read { db in
-            guard try Int64.fetchOne(db, sql: "SELECT bytes FROM blobs WHERE digest = ?", arguments: [digest.hex]) != nil else {
-                return nil
-            }
-            let rows = try Row.fetchAll(
-                db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
-            return rows.compactMap { row in Digest(hex: row[0] as String).map { ChunkReference(digest: $0, length: row[1]) } }
+            try Row.fetchOne(db, sql: "SELECT digest, bytes, base FROM blobs WHERE digest = ?", arguments: [digest.hex]).flatMap { try Self.blob($0, db) }
         }
+    }
+
+    /// From a row of its digest, size and base.
+    static func blob(_ row: Row, _ db: Database) throws -> PackFooter.Blob? {
+        guard let digest = Digest(hex: row[0] as String) else { return nil }
+        let pieces = try Row.fetchAll(db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
+            .compactMap { piece in Digest(hex: piece[0] as String).map { ChunkReference(digest: $0, length: piece[1]) } }
+        return PackFooter.Blob(digest: digest, size: row[1], pieces: pieces, base: (row[2] as String?).flatMap { Digest(hex: $0) })
     }
 }

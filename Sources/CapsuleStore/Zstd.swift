@@ -73,6 +73,50 @@ enum Zstd {
         return false
     }
 
+    /// A frame that gives `content` to whoever has `base` (what `zstd --patch-from` makes), compared before it counts.
+    static func difference(of content: [UInt8], from base: [UInt8]) throws(MeshError) -> [UInt8] {
+        guard let context = ZSTD_createCCtx() else { throw outOfMemory }
+        defer { ZSTD_freeCCtx(context) }
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, 3)
+        // The window reaches over both, and matches are looked for everywhere in it, not only in what the level's tables remember.
+        ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, Int32(Int.bitWidth - (content.count + base.count).leadingZeroBitCount))
+        ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_ldmHashRateLog, 3)
+        let bound = ZSTD_compressBound(content.count)
+        var size = 0
+        let out = [UInt8](unsafeUninitializedCapacity: bound) { target, count in
+            base.withUnsafeBytes { base in
+                ZSTD_CCtx_refPrefix(context, base.baseAddress, base.count)
+                size = content.withUnsafeBytes { ZSTD_compress2(context, target.baseAddress, bound, $0.baseAddress, $0.count) }
+            }
+            count = ZSTD_isError(size) == 0 ? size : 0
+        }
+        guard ZSTD_isError(size) == 0 else { throw invalid("compressing failed: \(String(cString: ZSTD_getErrorName(size)))") }
+        guard try apply(out, to: base, count: content.count) == content else {
+            throw MeshError(
+                .frameInvalid, "compressed content does not come back as it was",
+                hint: "this machine's memory or zstd library is faulty; check both")
+        }
+        return out
+    }
+
+    /// The `count` bytes that `difference` makes of `base`.
+    static func apply(_ difference: [UInt8], to base: [UInt8], count: Int) throws(MeshError) -> [UInt8] {
+        guard let context = ZSTD_createDCtx() else { throw outOfMemory }
+        defer { ZSTD_freeDCtx(context) }
+        var size = 0
+        let out = [UInt8](unsafeUninitializedCapacity: count) { target, written in
+            base.withUnsafeBytes { base in
+                ZSTD_DCtx_refPrefix(context, base.baseAddress, base.count)
+                size = difference.withUnsafeBytes { ZSTD_decompressDCtx(context, target.baseAddress, count, $0.baseAddress, $0.count) }
+            }
+            written = ZSTD_isError(size) == 0 ? size : 0
+        }
+        guard ZSTD_isError(size) == 0 else { throw invalid(String(cString: ZSTD_getErrorName(size))) }
+        guard size == count else { throw invalid("it holds \(size) bytes, not \(count)") }
+        return out
+    }
+
     static func invalid(_ why: String) -> MeshError {
         MeshError(.frameInvalid, "a compressed frame is not valid: \(why)", hint: "the file was damaged; get it again")
     }

@@ -16,7 +16,7 @@ import Testing
     static func write(into folder: TemporaryFolder) throws -> (path: String, pack: WrittenPack) {
         let writer = try PackWriter(in: folder.path)
         try frame.withUnsafeBytes { try writer.append(frame: $0, chunks: chunks) }
-        writer.append(blob: Digest.of(Array("hello\nworld\n".utf8)), size: 12, pieces: chunks)
+        writer.append(PackFooter.Blob(digest: Digest.of(Array("hello\nworld\n".utf8)), size: 12, pieces: chunks))
         let pack = try writer.finish()
         // What is in tmp/ goes away with the value.
         let name = try #require(try Files.names(in: folder.path).first { $0.hasPrefix("pack-") })
@@ -72,7 +72,7 @@ import Testing
             ("a chunk in no frame", 28 + 32, [9, 0, 0, 0]), ("a chunk in another place", 28 + 36, [1, 0, 0, 0]),
             ("an empty chunk", 28 + 40, [0, 0, 0, 0]), ("a chunk that overlaps", 28 + 40, [7, 0, 0, 0]),
             ("a blob of another size", 116 + 32, [13, 0, 0, 0]), ("a blob with more pieces than bytes", 116 + 40, [9, 0, 0, 0]),
-            ("version 2", 4, [2]),
+            ("version 2 without bases", 4, [2]), ("version 3", 4, [3]),
         ] as [(String, Int, [UInt8])])
     func claims(what: String, offset: Int, bytes: [UInt8]) throws {
         let folder = try TemporaryFolder()
