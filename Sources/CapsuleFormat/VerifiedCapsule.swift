@@ -56,6 +56,12 @@ public struct UnverifiedCapsule: Sendable {
         try Self.verified(root: root, index: index, as: expected) { _ throws(MeshError) in chunks }
     }
 
+    /// Of documents that were just made here: they are held against each other like those from outside, but not read again.
+    package static func made(_ root: CapsuleRoot, index: TreeIndex, chunks: ChunkList) throws(MeshError) -> VerifiedCapsule {
+        try check(index, root.manifest)
+        return VerifiedCapsule(digest: Digest.of(root.bytes), root: root, tree: try VerifiedTree(checking: index, chunks))
+    }
+
     /// The same, for a chunk list that is only read once the index says how long it can be: `chunks` gets the least and the most bytes.
     static func verified(
         root rootBytes: [UInt8], index indexBytes: [UInt8], as expected: Digest?, chunks read: (ClosedRange<Int64>) throws(MeshError) -> [UInt8]

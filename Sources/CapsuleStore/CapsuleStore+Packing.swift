@@ -48,15 +48,14 @@ extension CapsuleStore {
             let generation = try self.index.generation()
             let unchanged = try unchangedFiles(source, memory, at: generation)
             let ingest = try ChunkIngest(self)
-            let (index, chunks) = try TreeIngest(source, kind: manifest.tree, unchanged, ingest, progress).run()
+            let last = try lastVersion(of: manifest.id.name, for: source, unchanged)
+            let (index, chunks) = try TreeIngest(source, kind: manifest.tree, unchanged, last, ingest, progress).run()
             try Self.requireEvidence(manifest, in: index)
             let newBytes = ingest.newBytes
             let documents = try addDocuments(index, chunks, like: manifest.id.name, ingest)
-            let root = CapsuleRoot(manifest: manifest, index: documents.index.digest, chunks: documents.chunks.digest)
-            let rootBytes = root.bytes
-            let capsule = try UnverifiedCapsule(root: rootBytes, index: documents.index.bytes, chunks: documents.chunks.bytes).verified(
-                as: nil)
-            _ = try ingest.add(blob: rootBytes)
+            let root = CapsuleRoot(manifest: manifest, index: documents.index, chunks: documents.chunks)
+            let capsule = try UnverifiedCapsule.made(root, index: index, chunks: chunks)
+            _ = try ingest.add(blob: root.bytes)
             try ingest.finish()
             try list(capsule, origin: .packed)
             remember(source, capsule.tree, unchanged, at: generation, scannedAt: scannedAt)
@@ -73,33 +72,39 @@ extension CapsuleStore {
         let source = try SourceTree.scan(Files.absolute(directory), kind: kind, options: options)
         return try ingesting { () throws(MeshError) in
             let ingest = try ChunkIngest(self)
-            let (index, chunks) = try TreeIngest(source, kind: kind, .none, ingest, nil).run()
+            let (index, chunks) = try TreeIngest(source, kind: kind, .none, .none, ingest, nil).run()
             let documents = try addDocuments(index, chunks, like: nil, ingest)
             try ingest.finish()
             let tree = try VerifiedTree(checking: index, chunks)
-            let digests = (index: documents.index.digest, chunks: documents.chunks.digest)
-            try promise([.tree(index: digests.index, chunks: digests.chunks, kind: kind)]) { journaled throws(MeshError) in
-                try self.index.list(tree: digests.index, chunks: digests.chunks, kind: kind, journaled: journaled)
+            try promise([.tree(index: documents.index, chunks: documents.chunks, kind: kind)]) { journaled throws(MeshError) in
+                try self.index.list(tree: documents.index, chunks: documents.chunks, kind: kind, journaled: journaled)
             }
             return tree
         }
     }
 
-    private struct Document {
-        let bytes: [UInt8]
-        let digest: Digest
+    private func addDocuments(_ index: TreeIndex, _ chunks: ChunkList, like name: CapsuleName?, _ ingest: ChunkIngest) throws(MeshError) -> (
+        index: Digest, chunks: Digest
+    ) {
+        let last = if let name { try lastDocuments(of: name) } else { nil as (index: Digest, chunks: Digest)? }
+        return (try ingest.add(blob: index.bytes, base: last?.index), try ingest.add(blob: chunks.bytes, base: last?.chunks))
     }
 
-    private func addDocuments(_ index: TreeIndex, _ chunks: ChunkList, like name: CapsuleName?, _ ingest: ChunkIngest) throws(MeshError) -> (
-        index: Document, chunks: Document
-    ) {
-        let indexBytes = index.bytes, chunkBytes = chunks.bytes
-        let last = if let name { try lastDocuments(of: name) } else { nil as (index: Digest, chunks: Digest)? }
-        return (
-            Document(bytes: indexBytes, digest: try ingest.add(blob: indexBytes, base: last?.index)),
-            Document(bytes: chunkBytes, digest: try ingest.add(blob: chunkBytes, base: last?.chunks))
-        )
+    /// Asked for only where it saves more than reading its documents costs.
+    private func lastVersion(of name: CapsuleName, for source: SourceTree, _ unchanged: UnchangedFiles) throws(MeshError) -> LastVersion {
+        var bytes: Int64 = 0
+        for (i, item) in source.items.enumerated() {
+            // A file of one chunk is hashed once as it is.
+            if case .file(let size) = item.kind, size > Int64(Limits.chunkBytesNormal), !unchanged.contains(i) { bytes += size }
+        }
+        guard bytes > 0, let last = try index.lastCapsule(named: name), let root = try? CapsuleRoot(parsing: blob(last)) else { return .none }
+        let documents = (try index.blob(root.index)?.size ?? 0) + (try index.blob(root.chunks)?.size ?? 0)
+        guard bytes / Self.bytesPerDocumentByte >= documents else { return .none }
+        return LastVersion((try? readCapsule(last))?.tree)
     }
+
+    /// So much faster is content hashed than documents are parsed.
+    private static let bytesPerDocumentByte: Int64 = 16
 
     /// Index and chunk list of the capsule of this name that came last: those of its next version are much like them.
     func lastDocuments(of name: CapsuleName) throws(MeshError) -> (index: Digest, chunks: Digest)? {

@@ -4,19 +4,18 @@ internal import MeshCore
 
 /// A share of a folder's content, cut and hashed: chunks in order, their bytes in one buffer, and the files that end in it.
 struct CutContent: Sendable {
-    struct Piece: Sendable {
-        let digest: Digest
-        let start: Int
-        let length: Int
-    }
-
     let buffer: SharedBuffer
-    var pieces: [Piece] = []
-    /// Of each file, in order: the digest of its whole content.
-    var files: [Digest] = []
+    /// Where each chunk lies in the buffer.
+    var ranges: [Range<Int>] = []
+    /// Of the chunks.
+    var digests: [Digest] = []
+    /// Of each file, in order: the digest of its whole content; nil where `LargeFile.digest` tells it.
+    var files: [Digest?] = []
     var bytes: Int64 = 0
 
     init(_ buffer: SharedBuffer) { self.buffer = buffer }
+
+    func chunk(_ i: Int) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: buffer.bytes[ranges[i]]) }
 
     /// Cuts `start..<end` of the buffer as far as the cuts are certain: all of it when nothing follows, else while a whole
     /// window is there. Gives where the uncut rest begins.
@@ -25,19 +24,21 @@ struct CutContent: Sendable {
         while position < end, isLast || end - position >= Limits.chunkBytesMax {
             let length = Chunker.nextLength(
                 in: UnsafeRawBufferPointer(rebasing: buffer.bytes[position..<min(end, position + Limits.chunkBytesMax)]))
-            let digest = Digest.of(UnsafeRawBufferPointer(rebasing: buffer.bytes[position..<position + length]))
-            pieces.append(Piece(digest: digest, start: position, length: length))
+            ranges.append(position..<position + length)
             position += length
         }
         return position
     }
+
+    /// Hashes what was cut since.
+    mutating func hash() { for i in digests.count..<ranges.count { digests.append(Digest.of(chunk(i))) } }
 }
 
-/// One share of the reading. Shares of one large file follow each other; all others are independent.
+/// One share of the reading.
 enum ReadShare: Sendable {
     /// Items of the tree; what is no file among them, or unchanged, is passed over.
     case files(Range<Int>)
-    case part(of: LargeFile, isFirst: Bool)
+    case part(of: LargeFile)
 }
 
 /// Reads the files of a scanned folder. A file that is not the one that was scanned, or changes meanwhile, is `source_changed`.
@@ -45,6 +46,8 @@ struct SourceReader: Sendable {
     let tree: SourceTree
     /// What is passed over.
     let unchanged: UnchangedFiles
+    /// What the files were before.
+    let last: LastVersion
     let buffers = BufferPool(bytes: Limits.ingestUnitBytes + Limits.chunkBytesMax)
 
     /// What is to be read, in the tree's order.
@@ -59,9 +62,8 @@ struct SourceReader: Sendable {
             guard case .file(let size) = item.kind, !unchanged.contains(i) else { continue }
             if size > Int64(Limits.ingestUnitBytes) {
                 close(i)
-                let file = LargeFile(item, path: path(of: item), scans: tree.scans(item.path))
-                let count = (size + Int64(Limits.ingestUnitBytes) - 1) / Int64(Limits.ingestUnitBytes)
-                for part in 0..<count { out.append(.part(of: file, isFirst: part == 0)) }
+                let file = LargeFile(item, path: path(of: item), scans: tree.scans(item.path), last: last.file(item.path, size: size))
+                out += Array(repeating: .part(of: file), count: file.parts)
                 start = i + 1
                 continue
             }
@@ -73,19 +75,24 @@ struct SourceReader: Sendable {
         return out
     }
 
-    func read(_ share: ReadShare) throws(MeshError) -> CutContent {
-        var content = CutContent(buffers.take())
+    /// The shares of one file must be asked for in order.
+    func read(_ share: ReadShare, on workers: WorkerPool) -> Promise<CutContent> {
+        let promise = Promise<CutContent>()
         switch share {
-        case .files(let items):
-            var position = 0
-            for i in items {
-                let item = tree.items[i]
-                guard case .file(let size) = item.kind, !unchanged.contains(i) else { continue }
-                try read(item, Int(size), at: position, &content)
-                position += Int(size)
-            }
-        case .part(let file, _):
-            try file.readNext(into: &content)
+        case .files(let items): workers.submit(urgent: true) { promise.fulfil { () throws(MeshError) in try self.read(items) } }
+        case .part(let file): file.readNext(into: buffers.take(), on: workers, promise)
+        }
+        return promise
+    }
+
+    private func read(_ items: Range<Int>) throws(MeshError) -> CutContent {
+        var content = CutContent(buffers.take())
+        var position = 0
+        for i in items {
+            let item = tree.items[i]
+            guard case .file(let size) = item.kind, !unchanged.contains(i) else { continue }
+            try read(item, Int(size), at: position, &content)
+            position += Int(size)
         }
         return content
     }
@@ -103,11 +110,17 @@ struct SourceReader: Sendable {
                 throw SecretScanner.error(item.path, what: found.what, line: found.line)
             }
         }
-        let before = content.pieces.count
+        let before = content.digests.count
         _ = content.cut(position, position + size, isLast: true)
-        let isOneChunk = content.pieces.count == before + 1
-        content.files.append(isOneChunk ? content.pieces[before].digest : Digest.of(UnsafeRawBufferPointer(bytes)))
+        content.hash()
+        content.files.append(digest(of: item, UnsafeRawBufferPointer(bytes), chunks: content.digests[before...]))
         content.bytes += Int64(size)
+    }
+
+    private func digest(of item: SourceTree.Item, _ bytes: UnsafeRawBufferPointer, chunks: ArraySlice<Digest>) -> Digest {
+        if let only = chunks.first, chunks.count == 1 { return only }
+        if let last = last.file(item.path, size: Int64(bytes.count)), last.isMade(of: chunks) { return last.digest }
+        return Digest.of(bytes)
     }
 }
 
@@ -157,59 +170,5 @@ struct SourceFile: ~Copyable {
     private func changed() -> MeshError {
         MeshError(
             .sourceChanged, "\(path) changed while it was read", hint: "stop what writes to the folder and run the same command again")
-    }
-}
-
-/// A file that is read in several shares, one after the other.
-final class LargeFile: @unchecked Sendable {  // proof: a part is read only when the one before it has been handed on, see TreeIngest
-    private let item: SourceTree.Item
-    private let path: String
-    private let size: Int64
-    private var scanner: SecretScanner?
-    private var source: OpenSource?
-    private var offset: Int64 = 0
-    private var hasher = DigestHasher()
-    private var rest: [UInt8] = []
-
-    private final class OpenSource {
-        let file: SourceFile
-        init(_ file: consuming SourceFile) { self.file = file }
-    }
-
-    init(_ item: SourceTree.Item, path: String, scans: Bool) {
-        self.item = item
-        self.path = path
-        if case .file(let size) = item.kind { self.size = size } else { size = 0 }
-        scanner = scans ? SecretScanner() : nil
-    }
-
-    func readNext(into content: inout CutContent) throws(MeshError) {
-        let source = try open()
-        let carried = rest.count
-        rest.withUnsafeBytes { content.buffer.bytes.copyMemory(from: $0) }
-        let count = Int(min(Int64(Limits.ingestUnitBytes), size - offset))
-        let end = carried + count, isLast = offset + Int64(count) == size
-        let new = UnsafeMutableRawBufferPointer(rebasing: content.buffer.bytes[carried..<end])
-        try source.file.fill(new, at: offset)
-        if let found = scanner?.scan(UnsafeRawBufferPointer(new), isLast: isLast) {
-            throw SecretScanner.error(item.path, what: found.what, line: found.line)
-        }
-        hasher.update(UnsafeRawBufferPointer(new))
-        offset += Int64(count)
-        let uncut = content.cut(0, end, isLast: isLast)
-        rest = Array(UnsafeRawBufferPointer(rebasing: content.buffer.bytes[uncut..<end]))
-        content.bytes = Int64(count)
-        guard isLast else { return }
-        try source.file.requireUnchanged()
-        content.files.append(hasher.finish())
-        self.source = nil
-    }
-
-    private func open() throws(MeshError) -> OpenSource {
-        if let source { return source }
-        let new = OpenSource(try SourceFile(item, path))
-        new.file.adviseSequential()
-        source = new
-        return new
     }
 }

@@ -10,14 +10,17 @@ struct TreeIngest {
     private let reader: SourceReader
     private let ingest: ChunkIngest
     private let meter: ProgressMeter
-    private let aheadMax = Threads.cores + 1
+    private let aheadMax = 2 * Threads.cores + 1
 
-    init(_ source: SourceTree, kind: TreeKind, _ unchanged: UnchangedFiles, _ ingest: ChunkIngest, _ progress: StoreProgressSink?) {
+    init(
+        _ source: SourceTree, kind: TreeKind, _ unchanged: UnchangedFiles, _ last: LastVersion, _ ingest: ChunkIngest,
+        _ progress: StoreProgressSink?
+    ) {
         self.source = source
         self.kind = kind
         self.unchanged = unchanged
         self.ingest = ingest
-        reader = SourceReader(tree: source, unchanged: unchanged)
+        reader = SourceReader(tree: source, unchanged: unchanged, last: last)
         var files = 0
         var bytes: Int64 = 0
         for item in source.items {
@@ -32,48 +35,43 @@ struct TreeIngest {
     /// The tree, with its chunks on their way into the store.
     func run() throws(MeshError) -> (index: TreeIndex, chunks: ChunkList) {
         var chunks: [ChunkReference] = []
-        var digests: [Digest] = []
+        var digests: [WholeDigest] = []
         let shares = reader.shares()
-        var ahead: [Promise<CutContent>] = []
+        var ahead: [(share: ReadShare, promise: Promise<CutContent>)] = []
         var next = 0
-        for taken in shares.indices {
-            while next < shares.count, ahead.count < aheadMax, isReady(shares[next], taken: taken, at: next) {
-                ahead.append(read(shares[next]))
+        while next < shares.count || !ahead.isEmpty {
+            while next < shares.count, ahead.count < aheadMax {
+                ahead.append((shares[next], reader.read(shares[next], on: ingest.workers)))
                 next += 1
             }
-            let content = try ahead.removeFirst().wait()
-            // What follows in the same file can be read now, while this thread works on this part of it.
-            if next < shares.count, ahead.count < aheadMax, isReady(shares[next], taken: taken + 1, at: next) {
-                ahead.append(read(shares[next]))
-                next += 1
-            }
+            let (share, promise) = ahead.removeFirst()
+            let content = try promise.wait()
             try take(content)
-            for piece in content.pieces { chunks.append(ChunkReference(digest: piece.digest, length: piece.length)) }
-            digests += content.files
+            for (digest, range) in zip(content.digests, content.ranges) { chunks.append(ChunkReference(digest: digest, length: range.count)) }
+            digests += try wholeDigests(content, share)
             reader.buffers.give(content.buffer)
             meter.add(files: content.files.count, bytes: content.bytes)
         }
-        return try tree(digests, chunks)
-    }
-
-    /// A part of a large file is cut from where the one before it ended, so that one must have been taken.
-    private func isReady(_ share: ReadShare, taken: Int, at position: Int) -> Bool {
-        if case .part(_, isFirst: false) = share { taken == position } else { true }
-    }
-
-    private func read(_ share: ReadShare) -> Promise<CutContent> {
-        let promise = Promise<CutContent>()
-        let reader = reader
-        ingest.workers.submit(urgent: true) { promise.fulfil { () throws(MeshError) in try reader.read(share) } }
-        return promise
+        var known: [Digest] = []
+        for digest in digests { known.append(try digest.wait()) }
+        return try tree(known, chunks)
     }
 
     private func take(_ content: CutContent) throws(MeshError) {
-        for (piece, isKnown) in zip(content.pieces, try ingest.known(content.pieces.map(\.digest))) where !isKnown {
-            try ingest.add(
-                ChunkReference(digest: piece.digest, length: piece.length),
-                UnsafeRawBufferPointer(rebasing: content.buffer.bytes[piece.start..<piece.start + piece.length]))
+        for (i, isKnown) in try ingest.known(content.digests).enumerated() where !isKnown {
+            let bytes = content.chunk(i)
+            try ingest.add(ChunkReference(digest: content.digests[i], length: bytes.count), bytes)
         }
+    }
+
+    /// Of the files that end in a share.
+    private func wholeDigests(_ content: CutContent, _ share: ReadShare) throws(MeshError) -> [WholeDigest] {
+        if case .part(let file) = share { file.compare(content.digests, on: ingest.workers) }
+        var out: [WholeDigest] = []
+        for digest in content.files {
+            if let digest { out.append(.known(digest)) } else if case .part(let file) = share { out.append(file.digest(on: ingest.workers)) }
+        }
+        return out
     }
 
     /// Puts together what was read and what is unchanged.

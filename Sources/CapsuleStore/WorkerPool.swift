@@ -86,6 +86,30 @@ final class WorkerPool: Sendable {
     }
 }
 
+/// Jobs of a pool that are done one at a time, in the order they come. None of them waits: each hands on to the next.
+final class InOrder: Sendable {
+    private let state = Mutex<(waiting: [WorkerPool.Job], isRunning: Bool)>(([], false))
+
+    func submit(to pool: WorkerPool, _ job: @escaping WorkerPool.Job) {
+        let isFirst = state.withLock { state in
+            state.waiting.append(job)
+            defer { state.isRunning = true }
+            return !state.isRunning
+        }
+        if isFirst { pool.submit(urgent: true) { self.runNext(on: pool) } }
+    }
+
+    private func runNext(on pool: WorkerPool) {
+        let job = state.withLock { $0.waiting.removeFirst() }
+        job()
+        let hasMore = state.withLock { state in
+            state.isRunning = !state.waiting.isEmpty
+            return state.isRunning
+        }
+        if hasMore { pool.submit(urgent: true) { self.runNext(on: pool) } }
+    }
+}
+
 /// Memory that one thread fills and another reads.
 final class SharedBuffer: @unchecked Sendable {  // proof: handed on through a Promise or a queue, and left alone by the thread that handed it on
     let bytes: UnsafeMutableRawBufferPointer

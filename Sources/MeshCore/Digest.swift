@@ -9,6 +9,11 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
     /// From exactly 32 bytes; nil for any other count.
     public init?(bytes: some Collection<UInt8>) {
         guard bytes.count == 32 else { return nil }
+        // Millions of them are read: without asking the collection for each byte where it need not be asked.
+        if let digest = bytes.withContiguousStorageIfAvailable({ Digest(uncheckedWords: UnsafeRawBufferPointer($0)) }) {
+            self = digest
+            return
+        }
         var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
         var i = 0
         for byte in bytes {
@@ -85,7 +90,7 @@ public struct DigestHasher: Sendable {
 }
 
 extension Digest {
-    /// Precondition, met by SHA-256's own output only: 32 bytes.
+    /// Precondition: 32 bytes.
     fileprivate init(uncheckedWords raw: UnsafeRawBufferPointer) {
         w0 = UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
         w1 = UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
