@@ -45,17 +45,14 @@ extension CapsuleStore {
         defer { hold.end() }
         let packs = try index.packs()
         let meter = ProgressMeter("fsck", files: packs.count, bytes: packs.reduce(0) { $0 + $1.bytes }, progress)
-        let found = Mutex<(chunks: Int, bytes: Int64, problems: [FsckReport.Problem])>((0, 0, []))
-        try Threads.each(packs.count) { (i) throws(MeshError) in
-            let result = try self.check(packs[i], read: read)
-            found.withLock { found in
-                found.chunks += result.chunks
-                found.bytes += result.bytes
-                found.problems += result.problems
-            }
-            meter.add(files: 1, bytes: packs[i].bytes)
+        var chunks = 0, bytes: Int64 = 0, inPacks: [FsckReport.Problem] = []
+        // The tables of all packs at once could be large.
+        for start in stride(from: 0, to: packs.count, by: Self.packsAtOnce) {
+            let result = try check(Array(packs[start..<min(start + Self.packsAtOnce, packs.count)]), read: read, meter)
+            chunks += result.chunks
+            bytes += result.bytes
+            inPacks += result.problems
         }
-        let (chunks, bytes, inPacks) = found.withLock { $0 }
         var inIndex = try index.faults(thorough: read)
         var incomplete: [FsckReport.Problem] = [], affected: [Digest] = []
         // Journal and index change together, with the journal locked; looked at in between they would seem to differ, and what is being
@@ -83,60 +80,117 @@ extension CapsuleStore {
     // MARK: - Packs
 
     private typealias PackCheck = (chunks: Int, bytes: Int64, problems: [FsckReport.Problem])
+    private static let packsAtOnce = 16
 
-    private func check(_ pack: StoreIndex.Pack, read: Bool) throws(MeshError) -> PackCheck {
+    /// First their tables, then what is in them.
+    private func check(_ packs: [StoreIndex.Pack], read: Bool, _ meter: ProgressMeter) throws(MeshError) -> PackCheck {
+        let found = Mutex<PackCheck>((0, 0, [])), readable = Mutex<[(pack: StoreIndex.Pack, footer: PackFooter)]>([])
+        try Threads.each(packs.count) { (i) throws(MeshError) in
+            let (footer, problems) = try self.checkTable(packs[i])
+            found.withLock { found in
+                found.chunks += footer?.chunks.count ?? 0
+                found.bytes += footer?.frames.reduce(0) { $0 + Int64($1.contentBytes) } ?? 0
+                found.problems += problems
+            }
+            if read, let footer { readable.withLock { $0.append((packs[i], footer)) } } else { meter.add(files: 1, bytes: packs[i].bytes) }
+        }
+        // Runs of frames rather than packs, so that no core is without work while another reads the last pack.
+        var work: [PackReading] = []
+        for (pack, footer) in readable.withLock({ $0 }) { work += PackReading.all(of: pack, footer) }
+        let todo = work
+        try Threads.each(todo.count) { (i) throws(MeshError) in
+            let problems = try self.read(todo[i])
+            found.withLock { $0.problems += problems }
+            meter.add(files: todo[i].isWholeFile ? 1 : 0, bytes: todo[i].bytes)
+        }
+        var result = found.withLock { $0 }
+        // Where a chunk was found damaged, it is known why the file is not what its name says.
+        let all = result.problems
+        result.problems.removeAll { problem in
+            problem.detail == Self.notItsName && all.contains { $0.kind == .chunkDamaged && $0.detail.hasSuffix(problem.what) }
+        }
+        return result
+    }
+
+    /// The table, if it can be read.
+    private func checkTable(_ pack: StoreIndex.Pack) throws(MeshError) -> (PackFooter?, [FsckReport.Problem]) {
         let name = PackFiles.name(pack.digest), path = folders.packs + "/" + name
-        func problem(_ kind: FsckReport.Problem.Kind, _ detail: String) -> PackCheck { (0, 0, [.init(kind: kind, what: name, detail: detail)]) }
         let footer: PackFooter
         do throws(MeshError) {
             let size = try OpenFile(reading: path).size()
-            guard size == pack.bytes else { return problem(.packDamaged, "it has \(size) bytes; it had \(pack.bytes)") }
+            guard size == pack.bytes else {
+                return (nil, [.init(kind: .packDamaged, what: name, detail: "it has \(size) bytes; it had \(pack.bytes)")])
+            }
             footer = try PackFooter.read(path)
         } catch {
             switch error.code {
-            case .fileNotFound: return problem(.packGone, "its file is gone")
-            case .packInvalid: return problem(.packDamaged, error.message)
+            case .fileNotFound: return (nil, [.init(kind: .packGone, what: name, detail: "its file is gone")])
+            case .packInvalid: return (nil, [.init(kind: .packDamaged, what: name, detail: error.message)])
             default: throw error
             }
         }
-        var problems: [FsckReport.Problem] = []
-        let content = footer.frames.reduce(0) { $0 + Int64($1.contentBytes) }
-        let agrees = try index.agrees(with: footer, pack: pack.id)
-        if pack.content != content || !agrees {
-            problems.append(.init(kind: .packDamaged, what: name, detail: "the index has other places for its chunks than its own table; `capsule fsck --rebuild` mends that"))
+        guard pack.content == footer.frames.reduce(0, { $0 + Int64($1.contentBytes) }), try index.agrees(with: footer, pack: pack.id) else {
+            let detail = "the index has other places for its chunks than its own table; `capsule fsck --rebuild` mends that"
+            return (footer, [.init(kind: .packDamaged, what: name, detail: detail)])
         }
-        if read { problems += try readAll(pack, footer, path) }
-        return (footer.chunks.count, content, problems)
+        return (footer, [])
     }
 
-    private func readAll(_ pack: StoreIndex.Pack, _ footer: PackFooter, _ path: String) throws(MeshError) -> [FsckReport.Problem] {
+    /// A run of chunks of a pack, or its file's bytes.
+    private struct PackReading: Sendable {
+        let pack: StoreIndex.Pack
+        /// Empty for the whole file.
+        let chunks: [(reference: ChunkReference, place: ChunkPlace)]
+        /// Of frames; for the whole file, of all else in it.
+        let bytes: Int64
+
+        var isWholeFile: Bool { chunks.isEmpty }
+        private static let contentBytes = 8 << 20
+
+        static func all(of pack: StoreIndex.Pack, _ footer: PackFooter) -> [PackReading] {
+            let starts = StoreIndex.starts(footer)
+            var out = [PackReading(pack: pack, chunks: [], bytes: pack.bytes - footer.frames.reduce(0) { $0 + Int64($1.bytes) })]
+            var run: [(ChunkReference, ChunkPlace)] = [], content = 0, firstFrame = 0
+            func close(_ end: Int) {
+                if run.isEmpty { return }
+                out.append(PackReading(pack: pack, chunks: run, bytes: footer.frames[firstFrame..<end].reduce(0) { $0 + Int64($1.bytes) }))
+                (run, content, firstFrame) = ([], 0, end)
+            }
+            for chunk in footer.chunks {
+                if content >= contentBytes, chunk.place == 0 { close(chunk.frame) }
+                let frame = footer.frames[chunk.frame]
+                run.append((
+                    ChunkReference(digest: chunk.digest, length: chunk.length),
+                    ChunkPlace(pack: pack.id, start: starts[chunk.frame], frameBytes: frame.bytes, place: chunk.place, length: chunk.length)
+                ))
+                content += chunk.length
+            }
+            close(footer.frames.count)
+            return out
+        }
+    }
+
+    private func read(_ work: PackReading) throws(MeshError) -> [FsckReport.Problem] {
+        let name = PackFiles.name(work.pack.digest)
+        guard !work.isWholeFile else {
+            // Frames say all that chunks are read from; the name covers the rest of the file too, so that no byte goes unseen.
+            guard try Self.digest(ofFile: folders.packs + "/" + name) != work.pack.digest else { return [] }
+            return [.init(kind: .packDamaged, what: name, detail: Self.notItsName)]
+        }
         var problems: [FsckReport.Problem] = []
         let reader = try readers.take()
         defer { readers.give(reader) }
-        var starts: [Int64] = []
-        var start: Int64 = 0
-        for frame in footer.frames {
-            starts.append(start)
-            start += Int64(frame.bytes)
-        }
-        let places = try index.places(footer.chunks.map(\.digest))
         // What another pack has in its place is not read from here any more.
-        for (chunk, known) in zip(footer.chunks, places) where known == nil || known?.pack == pack.id {
-            let reference = ChunkReference(digest: chunk.digest, length: chunk.length)
-            let place = ChunkPlace(
-                pack: pack.id, start: starts[chunk.frame], frameBytes: footer.frames[chunk.frame].bytes, place: chunk.place, length: chunk.length)
-            do throws(MeshError) { try withChunk(reference, at: place, of: nil, reader) { _ throws(MeshError) in } } catch {
+        for (chunk, known) in zip(work.chunks, try index.places(work.chunks.map(\.reference.digest))) where known == nil || known?.pack == work.pack.id {
+            do throws(MeshError) { try withChunk(chunk.reference, at: chunk.place, of: nil, reader) { _ throws(MeshError) in } } catch {
                 guard error.code == .chunkCorrupt else { throw error }
-                problems.append(.init(kind: .chunkDamaged, what: chunk.digest.description, detail: "it is not what its digest says, in \(PackFiles.name(pack.digest))"))
+                problems.append(.init(kind: .chunkDamaged, what: chunk.reference.digest.description, detail: "it is not what its digest says, in \(name)"))
             }
-        }
-        // Frames say all that chunks are read from; the name covers the rest of the file too, so that no byte goes unseen.
-        guard problems.isEmpty else { return problems }
-        if try Self.digest(ofFile: path) != pack.digest {
-            problems.append(.init(kind: .packDamaged, what: PackFiles.name(pack.digest), detail: "its bytes are not what its name says, though every chunk in it is whole"))
         }
         return problems
     }
+
+    private static let notItsName = "its bytes are not what its name says, though every chunk in it is whole"
 
     private static func digest(ofFile path: String) throws(MeshError) -> Digest {
         let file = try OpenFile(reading: path)

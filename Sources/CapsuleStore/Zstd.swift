@@ -81,7 +81,7 @@ enum Zstd {
         // The window reaches over both, and matches are looked for everywhere in it, not only in what the level's tables remember.
         ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, Int32(Int.bitWidth - (content.count + base.count).leadingZeroBitCount))
         ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1)
-        ZSTD_CCtx_setParameter(context, ZSTD_c_ldmHashRateLog, 3)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_ldmHashLog, 20)
         let bound = ZSTD_compressBound(content.count)
         var size = 0
         let out = [UInt8](unsafeUninitializedCapacity: bound) { target, count in
