@@ -83,7 +83,7 @@ let package = Package(
         tests("SigningTests", ["Signing", "MeshCore"]),
         tests("CapsuleFormatTests", ["CapsuleFormat", "Signing", "MeshCore"]),
         tests("CapsuleStoreTests", ["CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
-        tests("CatalogTests", ["Catalog", "CapsuleFormat", "Signing", "MeshCore"]),
+        tests("CatalogTests", ["Catalog", "CapsuleFormat", "Signing", "MeshCore", "TestSupport"]),
         tests("DiscoveryTests", ["Discovery", "Signing", "MeshCore"]),
         tests("ExchangeTests", ["Exchange", "Discovery", "Catalog", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
         tests("BuilderTests", ["Builder", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),

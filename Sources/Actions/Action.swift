@@ -59,7 +59,7 @@ public struct ActionRegistry: Sendable {
     private let byName: [String: Action]
 
     public static let standard = ActionRegistry(homeActions + keyActions + capsuleActions + shareActions + peerActions + buildActions + deployActions
-        + lineageActions + storeActions + garbageActions + tokenActions + backupActions)
+        + catalogActions + lineageActions + storeActions + garbageActions + tokenActions + backupActions)
 
     init(_ actions: [Action]) {
         self.actions = actions.sorted { $0.name < $1.name }

@@ -172,17 +172,21 @@ let capsuleActions: [Action] = [
                .init("here", .boolean, "Whether it is in this store"),
                .optional("files", .integer, "Number of files"), .optional("bytes", .integer, "Their size"), .optional("origin", .string(), "packed, imported or fetched"),
                .optional("publisher", .string(), "Key id of who released it"), .optional("contested", .boolean, "The same name and version with other content exists"),
-               .optional("notes", .string(), "What the publisher said"),
+               .optional("notes", .string(), "What the publisher said"), .optional("channels", .array(.string()), "That point to it"),
+               .optional("because", .array(.string()), "The facts that decided: the grants from a root to the publisher, then the release"),
            ]))) { context, params throws(MeshError) in
         let parts = context.parts
         let glob = params["glob"]?.string.map(Glob.init)
         if params["mesh"]?.bool == true {
-            return .array(try parts.catalog.releases(matching: glob).map { release in
+            let channels = Dictionary(grouping: try parts.catalog.channels(matching: glob).filter { $0.trouble == nil }, by: \.capsule)
+            return .array(try parts.catalog.releases(matching: glob).map { (release) throws(MeshError) in
                 var row: [String: JSONValue] = [
                     "digest": JSONValue(release.capsule), "name": .string(release.name.description), "version": .string(release.version.description),
                     "here": .bool(parts.store.contains(capsule: release.capsule)), "publisher": .string(release.publisher.id.hex), "contested": .bool(release.contested),
                 ]
                 if let notes = release.notes { row["notes"] = .string(notes) }
+                if let names = channels[release.capsule]?.filter({ $0.name == release.name }), !names.isEmpty { row["channels"] = .array(names.map { .string($0.channel) }) }
+                row["because"] = .array((try parts.catalog.authority(of: release.publisher, over: release.name) ?? []).map(JSONValue.init) + [JSONValue(release.fact)])
                 return .object(row)
             })
         }

@@ -22,7 +22,8 @@ extension NodeParts {
     /// The node key, or a named key of this home.
     func signingKey(named name: String?, passphrase: String?) throws(MeshError) -> SigningKey {
         guard let name else { return key }
-        let path = "\(home.keys)/\(try CapsuleName(parsing: name)).key"
+        // A key that is kept elsewhere, on a stick for instance, is named by its path.
+        let path = name.hasPrefix("/") ? name : "\(home.keys)/\(try CapsuleName(parsing: name)).key"
         guard Files.exists(path) else {
             throw MeshError(.keyUnknown, "there is no key “\(name)” in \(home.keys)", hint: "`capsule keys list` shows those there are; `capsule keys new \(name)` makes one")
         }

@@ -41,6 +41,25 @@ let keyActions: [Action] = [
         let fact = try parts.catalog.grant(role, scope: scope, to: key, by: parts.key)
         return ["fact": JSONValue(fact.id), "kind": "grant", "id": .string(key.id.hex)]
     },
+    Action("keys.rotate", "Rotate a key", "Makes a new key that takes the place of one of this home, with all that it was granted. A root is changed by a new charter.", scope: .admin,
+           input: .object([
+               .optional("name", .string(), "The key to rotate: node unless given; root for a root of the mesh"),
+               .optional("passphrase", .string(), "Of the old key, if it is sealed; the new one is sealed with it too"),
+           ]),
+           output: .object([.init("name", .string(), "File name"), .init("old", .string(), "Key id of the old key"), .init("id", .string(), "Key id of the new key"),
+                            .optional("fact", .string(), "The succession"), .optional("charter", .string(), "Id of the new charter")])) { context, params throws(MeshError) in
+        let parts = context.parts, name = params["name"]?.string ?? "node"
+        return try await offEventLoops { () throws(MeshError) in try KeyRotation(parts, name, passphrase: params["passphrase"]?.string).run() }
+    },
+    Action("keys.move-root", "Move the root key away", "Moves the secret root key out of this home, to a stick for instance. Its public half stays.", scope: .admin,
+           input: .object([.init("directory", .string(), "Absolute path of a folder outside of this home")]),
+           output: .object([.init("path", .string(), "Where the secret key is now"), .init("id", .string(), "Key id")])) { context, params throws(MeshError) in
+        let parts = context.parts, directory = params["directory"]?.string ?? ""
+        return try await offEventLoops { () throws(MeshError) in
+            let moved = try parts.moveRoot(to: directory)
+            return ["path": .string(moved.path), "id": .string(moved.key.id.hex)]
+        }
+    },
 ]
 
 private let keyProperties: [Schema.Property] = [
@@ -56,8 +75,4 @@ private func describe(_ name: String, _ key: PublicKey, hasSecret: Bool, sealed:
 }
 
 /// `role` or `role(scope, …)` for each role of a key.
-func roleTexts(of key: PublicKey, _ catalog: Catalog) throws(MeshError) -> [JSONValue] {
-    try catalog.roles(of: key).sorted { $0.key.rawValue < $1.key.rawValue }.map { role, scope in
-        .string(scope.isEmpty ? role.rawValue : "\(role.rawValue)(\(scope.map(\.description).sorted().joined(separator: ", ")))")
-    }
-}
+func roleTexts(of key: PublicKey, _ catalog: Catalog) throws(MeshError) -> [JSONValue] { Catalog.texts(try catalog.roles(of: key)).map(JSONValue.string) }

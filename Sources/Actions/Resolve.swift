@@ -33,8 +33,11 @@ extension NodeParts {
                                 details: found.map { "\($0.digest) added \($0.addedAt.rfc3339)" })
             }
             return first.digest
-        case .channel(_, let channel):
-            throw MeshError(.channelUnknown, "\(text): no channel “\(channel)” is known", hint: "name a version, e.g. NAME@1.0.0; `capsule ls --mesh` lists them")
+        case .channel(let name, let channel):
+            guard let followed = try catalog.follow(name, channel: channel) else {
+                throw MeshError(.channelUnknown, "\(text): no channel “\(channel)” is known", hint: "`capsule catalog show` lists those there are; name a version, e.g. NAME@1.0.0")
+            }
+            return followed.capsule
         case .path: throw MeshError(.referenceInvalid, "“\(text)” is a path; this verb takes a name or a digest", hint: "import the file first: capsule import FILE")
         }
     }

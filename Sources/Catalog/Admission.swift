@@ -6,7 +6,7 @@ internal import Signing
 /// facts at one place in an author's sequence the two smallest ids stay, which proves the equivocation and bounds it.
 struct AdmittedSet: Sendable {
     let admitted: [Digest: Fact]
-    /// From authors that no chain reaches yet, in the order in which they were offered.
+    /// From authors that no chain reaches yet, or beyond what their author may sign, in the order in which they were offered.
     let waiting: [Fact]
     let grants: Grants
 
@@ -21,27 +21,28 @@ struct AdmittedSet: Sendable {
         }
         var admitted: [Digest: Fact] = [:]
         var grants = Grants([], charter: charter)
-        var known: Set<Digest> = []
+        /// Author → up to which place its facts were taken.
+        var taken: [Digest: Int] = [:]
         while true {
-            let reached = byAuthor.keys.filter { !known.contains($0) && grants.isKnown($0) }
+            let reached = byAuthor.keys.filter { grants.isKnown($0) && grants.seqMax(of: $0) > taken[$0] ?? 0 }
             if reached.isEmpty { break }
             for author in reached {
-                known.insert(author)
-                for fact in Self.twoSmallest(byAuthor[author] ?? []) { admitted[fact.id] = fact }
+                let seqMax = grants.seqMax(of: author)
+                taken[author] = seqMax
+                for fact in Self.twoSmallest(byAuthor[author] ?? []) where fact.seq <= seqMax { admitted[fact.id] = fact }
             }
             grants = Grants(admitted.values, charter: charter)
         }
         self.admitted = admitted
         self.grants = grants
-        waiting = order.filter { !known.contains($0.author) }.map(\.fact)
+        waiting = order.filter { $0.fact.seq > taken[$0.author] ?? 0 }.map(\.fact)
     }
 
-    /// The same set, holding on to no more than so many facts that wait: the oldest, so that a flood of strangers' facts does
-    /// not push out what is waited for.
-    init(_ set: AdmittedSet, waitingMax: Int) {
+    /// The same set, holding on to these of the facts that wait.
+    init(_ set: AdmittedSet, waiting: [Fact]) {
         admitted = set.admitted
         grants = set.grants
-        waiting = Array(set.waiting.prefix(waitingMax))
+        self.waiting = waiting
     }
 
     private static func twoSmallest(_ facts: [Fact]) -> [Fact] {

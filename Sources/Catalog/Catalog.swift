@@ -4,19 +4,6 @@ internal import Synchronization
 
 /// What a mesh knows: a set of signed facts that only grows, and pure views of it.
 public final class Catalog: Sendable {
-    /// One release as people see it.
-    public struct Release: Sendable, Hashable {
-        public let capsule: Digest
-        public let name: CapsuleName
-        public let version: SemanticVersion
-        public let notes: String?
-        public let publisher: PublicKey
-        public let fact: Digest
-        public let at: Milliseconds
-        /// The same name and version has another content too, or its publisher signed two facts at one place.
-        public let contested: Bool
-    }
-
     /// What became of facts that were offered.
     public struct Admission: Sendable {
         public let admitted: [Fact]
@@ -33,6 +20,8 @@ public final class Catalog: Sendable {
         var view: CatalogView
         var ids: [Digest]
         var root: Digest
+        /// Who brought the facts that wait.
+        var carriers: [Digest: KeyID?] = [:]
 
         init(charter: Charter, offered: [Fact]) {
             self.charter = charter
@@ -43,15 +32,24 @@ public final class Catalog: Sendable {
         }
 
         mutating func take(_ new: AdmittedSet) {
-            set = new
-            view = CatalogView(new, charter: charter)
-            ids = new.admitted.keys.sorted()
+            // Of what waits, so many for each who brought it, the oldest: no flood of strangers' facts pushes out what is waited for.
+            var counts: [KeyID?: Int] = [:]
+            let waiting = new.waiting.filter { fact in
+                let carrier = carriers[fact.id] ?? nil
+                counts[carrier, default: 0] += 1
+                return counts[carrier, default: 0] <= Limits.limboFactsPerPeerMax
+            }
+            let kept = Set(waiting.map(\.id))
+            carriers = carriers.filter { kept.contains($0.key) }
+            set = AdmittedSet(new, waiting: waiting)
+            view = CatalogView(set, charter: charter)
+            ids = set.admitted.keys.sorted()
             root = MerkleTrie.root(ids)
         }
     }
 
     private let home: HomeLayout
-    private let clock: any WallClock
+    let clock: any WallClock
     private let table: FactTable
     private let state: Mutex<State>
     private let followers = Followers()
@@ -65,9 +63,9 @@ public final class Catalog: Sendable {
         let charter: Charter
         if let bytes = loaded.charter {
             charter = try Charter(parsing: bytes)
-            if (try? Files.read(home.charter, bytesMax: Limits.controlMessageBytesMax)) != bytes { try Files.writeDurably(bytes, to: home.charter) }
+            if (try? Files.read(home.charter, bytesMax: Limits.charterFileBytesMax)) != bytes { try Files.writeDurably(bytes, to: home.charter) }
         } else {
-            charter = try Charter(parsing: Files.read(home.charter, bytesMax: Limits.controlMessageBytesMax))
+            charter = try Charter(parsing: Files.read(home.charter, bytesMax: Limits.charterFileBytesMax))
             try table.replace(charter: charter.bytes, facts: [])
         }
         var facts: [Fact] = []
@@ -108,20 +106,39 @@ public final class Catalog: Sendable {
         state.withLock { ($0.charter, Array($0.set.admitted.values), $0.set.grants) }
     }
 
+    var view: CatalogView { state.withLock { $0.view } }
+
+    /// The author's fact at the highest place; of two, the smaller.
+    func lastFact(by author: PublicKey) -> Fact? {
+        state.withLock { $0.set.admitted.values.filter { $0.author == author } }.max { ($0.seq, $1.id) < ($1.seq, $0.id) }
+    }
+
+    func fact(_ id: Digest) -> Fact? { state.withLock { $0.set.admitted[id] } }
+
+    /// One draft at a time, as `publishing` says.
+    func drafting<T>(_ body: () throws(MeshError) -> T) throws(MeshError) -> T {
+        let result: Result<T, MeshError> = publishing.withLock { _ in
+            do throws(MeshError) { return .success(try body()) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+
     // MARK: Admission
 
     /// Takes what holds: all of it in one transaction, whatever order it came in. Facts whose author is not known yet wait and
     /// are tried again each time.
-    public func admit(_ envelopes: [[UInt8]]) throws(MeshError) -> Admission {
+    ///
+    /// - Parameter peer: who brought them; nil for a file.
+    public func admit(_ envelopes: [[UInt8]], from peer: KeyID? = nil) throws(MeshError) -> Admission {
         let mesh = meshID
         var parsed: [Fact] = [], refused: [MeshError] = []
         for envelope in envelopes {
             do throws(MeshError) { parsed.append(try Fact(parsing: envelope, mesh: mesh)) } catch { refused.append(error) }
         }
-        return try admit(parsed, refused)
+        return try admit(parsed, refused, from: peer)
     }
 
-    private func admit(_ facts: [Fact], _ refused: [MeshError]) throws(MeshError) -> Admission {
+    func admit(_ facts: [Fact], _ refused: [MeshError], from peer: KeyID? = nil) throws(MeshError) -> Admission {
         let result: Result<Admission, MeshError> = state.withLock { state in
             // The home may have joined another mesh since they were read.
             let ours = facts.filter { $0.mesh == state.charter.meshID }
@@ -135,7 +152,8 @@ public final class Catalog: Sendable {
             do throws(MeshError) {
                 if !admitted.isEmpty || !evicted.isEmpty { try table.apply(insert: admitted, delete: evicted) }
             } catch { return .failure(error) }
-            state.take(AdmittedSet(after, waitingMax: Limits.limboFactsPerPeerMax))
+            for fact in fresh where state.carriers[fact.id] == nil { state.carriers.updateValue(peer, forKey: fact.id) }
+            state.take(after)
             let stillWaiting = Set(state.set.waiting.map(\.id))
             let waits = Set(fresh.map(\.id)).count(where: stillWaiting.contains)
             return .success(Admission(admitted: admitted, known: ours.count - admitted.count - waits, waiting: waits, refused: refused))
@@ -145,100 +163,70 @@ public final class Catalog: Sendable {
         return admission
     }
 
-    // MARK: Publishing
-
-    /// Signs a fact and takes it in. Without the permission nothing is written: `not_granted`.
-    public func publish(kind: String, subject: Digest?, body: [String: JSONValue], by key: SigningKey) throws(MeshError) -> Fact {
-        let result: Result<Fact, MeshError> = publishing.withLock { _ in
-            do throws(MeshError) { return .success(try draftAndAdmit(kind, subject, body, key)) } catch { return .failure(error) }
-        }
-        return try result.get()
-    }
-
-    private func draftAndAdmit(_ kind: String, _ subject: Digest?, _ body: [String: JSONValue], _ key: SigningKey) throws(MeshError) -> Fact {
-        let at = clock.now
-        let draft: Result<[UInt8], MeshError> = state.withLock { state in
-            guard let author = key.publicKey.subject, let subject else { return .failure(MeshError(.factInvalid, "a \(kind) needs a subject")) }
-            if let problem = Self.missingPermission(kind, body, author, state.view) { return .failure(problem) }
-            let own = state.set.admitted.values.filter { $0.author == key.publicKey }
-            let last = own.max { ($0.seq, $1.id) < ($1.seq, $0.id) }
-            let seq = (last?.seq ?? 0) + 1
-            guard seq <= Limits.factSequenceMax else {
-                return .failure(MeshError(.factLimit, "this key has signed \(Limits.factSequenceMax) facts, which is all it may", hint: "make a new key and have it granted the same roles"))
-            }
-            return .success(Fact.sign(kind: kind, subject: subject, body: body, mesh: state.charter.meshID, seq: seq, prev: last?.id, at: at, by: key))
-        }
-        let envelope = try draft.get()
-        let fact = try Fact(parsing: envelope, mesh: meshID)
-        if let refused = try admit([fact], []).refused.first { throw refused }
-        return fact
-    }
-
-    public func grant(_ role: Role, scope: [Glob], to key: PublicKey, by issuer: SigningKey) throws(MeshError) -> Fact {
-        guard let subject = key.subject else { throw MeshError(.factInvalid, "a grant needs a key") }
-        var body: [String: JSONValue] = ["role": .string(role.rawValue)]
-        if !scope.isEmpty { body["scope"] = .array(scope.map { .string($0.description) }) }
-        return try publish(kind: "grant", subject: subject, body: body, by: issuer)
-    }
-
-    private static func missingPermission(_ kind: String, _ body: [String: JSONValue], _ author: Digest, _ view: CatalogView) -> MeshError? {
-        func refuse(_ what: String, _ hint: String) -> MeshError { MeshError(.notGranted, "this key may not \(what) in this mesh", hint: hint) }
-        guard !view.revoked.contains(author) else { return refuse("say anything more: it was revoked", "make a new key and ask for a grant") }
-        switch kind {
-        case "grant":
-            let role = body["role"]?.string.flatMap(Role.init(rawValue:)) ?? .member
-            let scope = (body["scope"]?.array ?? []).compactMap(\.string).map(Glob.init)
-            guard view.grants.mayGrant(role, scope, issuer: author) else {
-                return refuse("grant the role \(role.rawValue)\(scope.isEmpty ? "" : " for \(scope.map(\.description).joined(separator: ", "))")",
-                              "it needs the roles grantor and \(role.rawValue) itself, in that scope; ask a root or a grantor who has them")
-            }
-        case "release", "withdraw", "channel":
-            let name = body["name"]?.string ?? ""
-            guard view.grants.mayPublish(name, author) else {
-                return refuse("publish “\(name)”", "ask a grantor of the mesh: capsule keys trust KEY.pub --role publisher --scope \(name)")
-            }
-        default:
-            guard view.grants.isKnown(author) else { return refuse("say anything", "ask a member for an invitation") }
-        }
-        return nil
-    }
-
-    // MARK: Views
-
-    /// Every role of a key, with its scopes; empty for strangers and revoked keys.
-    public func roles(of key: PublicKey) throws(MeshError) -> [Role: [Glob]] {
-        state.withLock { state in key.subject.map { state.view.roles(of: $0) } ?? [:] }
-    }
-
-    /// Whether a key was granted anything and not revoked.
-    public func isMember(_ key: PublicKey) throws(MeshError) -> Bool { try !roles(of: key).isEmpty }
-
-    /// By name and version; those withdrawn, or by someone who may not publish the name, are not among them.
-    public func releases(matching glob: Glob?) throws(MeshError) -> [Release] {
-        state.withLock { $0.view.releases }.filter { glob?.matches($0.name.description) ?? true }
-    }
-
-    /// The release of a version, or of the newest; nil when there is none. `contested` names all candidates.
-    public func resolve(_ name: CapsuleName, version: SemanticVersion?) throws(MeshError) -> Release? {
-        let all = try releases(matching: Glob(name.description)).filter { version == nil || $0.version == version }
-        // A pre-release is the newest only where there is nothing else.
-        guard let newest = all.last(where: \.version.prerelease.isEmpty) ?? all.last else { return nil }
-        let candidates = all.filter { $0.version == newest.version }
-        guard !candidates.contains(where: \.contested) else {
-            throw MeshError(.contested, "\(name)@\(newest.version) is contested: there is more than one claim to it", hint: "compare them and name the one you trust by its digest",
-                            details: candidates.map { "\($0.capsule) by \($0.publisher.id.short)" })
-        }
-        return newest
-    }
-
-    public func hasOwnReleases(by key: PublicKey) throws(MeshError) -> Bool {
-        state.withLock { $0.set.admitted.values.contains { $0.kind == "release" && $0.author == key } }
-    }
-
     /// Writes the database as it is at one moment to a new file, which a home can have in its place; the catalog stays in use.
     ///
     /// - Throws: `disk_full`, and what else keeps a file from being written.
     public func copy(to path: String) throws(MeshError) { try table.copy(to: path) }
+
+    /// How many facts wait for their author to be granted something.
+    var limbo: Int { state.withLock { $0.set.waiting.count } }
+
+    /// The envelopes on the disk.
+    func stored() throws(MeshError) -> [[UInt8]] { try table.load().envelopes }
+
+    /// All ids, those first that say who may say anything: whoever takes them in in this order lets nothing wait.
+    func controlFirst() throws(MeshError) -> [Digest] {
+        state.withLock { state in
+            let facts = state.set.admitted.values.sorted { ($0.isControl ? 0 : 1, $0.seq, $0.id) < ($1.isControl ? 0 : 1, $1.seq, $1.id) }
+            return facts.map(\.id)
+        }
+    }
+
+    // MARK: Reconciliation
+
+    /// What a peer is answered that asks in which facts it differs.
+    package func answer(_ question: Reconciliation.Question) throws(MeshError) -> Reconciliation.Answer {
+        let (ids, root) = state.withLock { ($0.ids, $0.root) }
+        return Reconciliation.answer(question, ids, root: root)
+    }
+
+    /// The envelopes of the facts with these ids under a session's key, those first that say who may say what.
+    package func facts(_ wanted: [UInt64], under key: SessionKey) throws(MeshError) -> [[UInt8]] {
+        let wanted = Set(wanted)
+        return state.withLock { state in
+            let found = state.ids.filter { wanted.contains(key.id(of: $0)) }.compactMap { state.set.admitted[$0] }
+            return (found.filter(\.isControl) + found.filter { !$0.isControl }).map(\.envelope)
+        }
+    }
+
+    // MARK: Pins
+
+    func pin(of name: CapsuleName, channel: String) throws(MeshError) -> ChannelPin? { try table.pin(name: name.description, channel: channel) }
+    func save(_ pin: ChannelPin) throws(MeshError) { try table.save(pin) }
+
+    // MARK: Charters
+
+    /// Takes in charters that follow from those that are here.
+    ///
+    /// - Returns: whether there was one that was new.
+    public func adopt(charters envelopes: [[UInt8]]) throws(MeshError) -> Bool {
+        let result: Result<[UInt8]?, MeshError> = state.withLock { state in
+            let charter = state.charter.adding(envelopes)
+            guard !charter.isSame(as: state.charter) else { return .success(nil) }
+            var next = state
+            next.charter = charter
+            next.take(AdmittedSet(offered: Array(state.set.admitted.values) + state.set.waiting, charter: charter))
+            let admitted = next.set.admitted.values.filter { state.set.admitted[$0.id] == nil }, evicted = state.set.admitted.keys.filter { next.set.admitted[$0] == nil }
+            do throws(MeshError) { try table.apply(charter: charter.bytes, insert: admitted, delete: evicted) } catch { return .failure(error) }
+            state = next
+            return .success(charter.bytes)
+        }
+        guard let bytes = try result.get() else { return false }
+        // Done, whatever becomes of the copy for people: the next opening writes it where this could not.
+        try? Files.writeDurably(bytes, to: home.charter)
+        followers.tell()
+        return true
+    }
 
     // MARK: Another mesh
 

@@ -15,7 +15,7 @@ extension Catalog {
         let rest = facts.filter { $0.kind == "revoke" || ($0.kind == "grant" && $0.subject.map(above.contains) ?? false) }
         let chains = Self.keptChains(of: above, rest, facts)
         var seen: Set<Digest> = []
-        return try charter.envelopes + (about + rest + chains).filter { seen.insert($0.id).inserted }.sorted { $0.id < $1.id }.map(\.envelope)
+        return charter.envelopes + (about + rest + chains).filter { seen.insert($0.id).inserted }.sorted { $0.id < $1.id }.map(\.envelope)
     }
 
     /// What a revocation keeps of one of these keys is kept with the facts before it. Where that is more than a file carries,
@@ -46,8 +46,9 @@ public struct CarriedCatalog: Sendable {
     /// One for each charter among the envelopes: a capsule that was passed on may come from several meshes. What is no
     /// fact of a charter's mesh is passed over.
     public static func all(in envelopes: [[UInt8]]) -> [CarriedCatalog] {
-        envelopes.filter { (try? Envelope(parsing: $0))?.payloadType == Charter.payloadType }
-            .compactMap { try? Charter(envelopes: [$0]) }.map { CarriedCatalog($0, envelopes) }
+        let charters = envelopes.filter { (try? Envelope(parsing: $0))?.payloadType == Charter.payloadType }
+        // Alone only a first one can stand; the others of its mesh follow from it.
+        return charters.compactMap { try? Charter(envelopes: [$0]).adding(charters) }.map { CarriedCatalog($0, envelopes) }
     }
 
     private init(_ charter: Charter, _ envelopes: [[UInt8]]) {

@@ -21,6 +21,11 @@ public struct Fact: Sendable, Hashable {
     /// The author's clock: for people, never for decisions.
     public let at: Milliseconds
     public let body: JSONValue
+    /// The author says nothing more to the point after this (milliseconds since 1970), if it says nothing before: a channel that is
+    /// silent for longer is stale. Nothing else is read from it.
+    public let until: Milliseconds?
+    /// Of a `successor`: the key that takes the author's place, if it agreed.
+    let successor: PublicKey?
     /// As it travels.
     public let envelope: [UInt8]
 
@@ -45,8 +50,9 @@ public struct Fact: Sendable, Hashable {
         at = Int64(try reader.integer("at"))
         let prevText = try reader.stringIfPresent("prev")
         prev = prevText.flatMap { Digest(hex: $0) }
-        guard (1...Limits.factSequenceMax).contains(seq), (prevText == nil) == (seq == 1), (prev == nil) == (prevText == nil) else { throw Self.invalid("seq \(seq) or prev is out of bounds") }
-        if let until = try reader.integerIfPresent("until"), until < 0 { throw Self.invalid("until is negative") }
+        guard (1...Limits.factSequenceRaisedMax).contains(seq), (prevText == nil) == (seq == 1), (prev == nil) == (prevText == nil) else { throw Self.invalid("seq \(seq) or prev is out of bounds") }
+        until = try reader.integerIfPresent("until").map(Int64.init)
+        if let until, until < 0 { throw Self.invalid("until is negative") }
         guard statement.subjects.count == 1 else { throw Self.invalid("it has \(statement.subjects.count) subjects") }
         _ = try parsed.verify(with: [author])
         id = parsed.contentID
@@ -54,17 +60,36 @@ public struct Fact: Sendable, Hashable {
         subject = statement.subjects[0].digest
         self.author = author
         body = .object(members.filter { !Self.common.contains($0.key) })
+        successor = kind == Self.successorKind ? Self.successor(body, subject: statement.subjects[0].digest, of: author, in: mesh) : nil
         self.envelope = envelope
     }
 
+    static let successorKind = "successor"
+
+    /// Whether it says who may say what.
+    var isControl: Bool { kind == "grant" || kind == "revoke" || kind == Self.successorKind }
+
+    /// What a new key signs to agree that it takes an old one's place.
+    static func successionMessage(from old: PublicKey, to new: PublicKey, in mesh: Digest) -> [UInt8] {
+        Envelope.preAuthenticationEncoding("application/vnd.oursynth.successor.v1", mesh.bytes + old.bytes + new.bytes)
+    }
+
+    private static func successor(_ body: JSONValue, subject: Digest, of author: PublicKey, in mesh: Digest) -> PublicKey? {
+        guard let key = body["key"]?.string.flatMap({ Hex.decode($0) }).flatMap(PublicKey.init(bytes:)), key.subject == subject, key != author,
+              let proof = body["proof"]?.string.flatMap({ Base64.decode($0) }),
+              key.isValid(signature: proof, for: successionMessage(from: author, to: key, in: mesh)) else { return nil }
+        return key
+    }
+
     /// Writes and signs one. `body` holds none of the common members.
-    static func sign(kind: String, subject: Digest, body: [String: JSONValue], mesh: Digest, seq: Int, prev: Digest?, at: Milliseconds, by key: SigningKey) -> [UInt8] {
+    static func sign(kind: String, subject: Digest, body: [String: JSONValue], mesh: Digest, seq: Int, prev: Digest?, at: Milliseconds, until: Milliseconds? = nil, by key: SigningKey) -> [UInt8] {
         var predicate = body
         predicate["mesh"] = .string(mesh.hex)
         predicate["author"] = .string(key.publicKey.hex)
         predicate["seq"] = JSONValue(seq)
         predicate["at"] = .integer(at)
         if let prev { predicate["prev"] = .string(prev.hex) }
+        if let until { predicate["until"] = .integer(until) }
         let statement = Statement(subjects: [.init(name: nil, digest: subject)], predicateType: typePrefix + kind + typeSuffix, predicate: .object(predicate))
         return Envelope.sign(payload: statement.bytes, payloadType: Statement.payloadType, with: key).bytes
     }

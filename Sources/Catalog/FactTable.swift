@@ -19,6 +19,8 @@ struct FactTable: Sendable {
                 try db.execute(sql: """
                     CREATE TABLE IF NOT EXISTS fact (id BLOB PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID;
                     CREATE TABLE IF NOT EXISTS charter (one INTEGER PRIMARY KEY CHECK (one = 1), bytes BLOB NOT NULL);
+                    CREATE TABLE IF NOT EXISTS pin (name TEXT NOT NULL, channel TEXT NOT NULL, capsule BLOB NOT NULL, epoch INTEGER NOT NULL, ver INTEGER NOT NULL,
+                        fact BLOB NOT NULL, PRIMARY KEY (name, channel)) WITHOUT ROWID;
                     """)
             }
         } catch { throw Self.explain(error, path) }
@@ -33,9 +35,10 @@ struct FactTable: Sendable {
         } catch { throw Self.explain(error, database.path) }
     }
 
-    func apply(insert: [Fact], delete: [Digest]) throws(MeshError) {
+    func apply(charter: [UInt8]? = nil, insert: [Fact], delete: [Digest]) throws(MeshError) {
         do {
             try database.write { db in
+                if let charter { try db.execute(sql: "INSERT OR REPLACE INTO charter VALUES (1, ?)", arguments: [Data(charter)]) }
                 for fact in insert { try db.execute(sql: "INSERT OR IGNORE INTO fact VALUES (?, ?)", arguments: [Data(fact.id.bytes), Data(fact.envelope)]) }
                 for id in delete { try db.execute(sql: "DELETE FROM fact WHERE id = ?", arguments: [Data(id.bytes)]) }
             }
@@ -46,8 +49,29 @@ struct FactTable: Sendable {
         do {
             try database.write { db in
                 try db.execute(sql: "DELETE FROM fact")
+                // Of another mesh's channels.
+                try db.execute(sql: "DELETE FROM pin")
                 try db.execute(sql: "INSERT OR REPLACE INTO charter VALUES (1, ?)", arguments: [Data(charter)])
                 for fact in facts { try db.execute(sql: "INSERT INTO fact VALUES (?, ?)", arguments: [Data(fact.id.bytes), Data(fact.envelope)]) }
+            }
+        } catch { throw Self.explain(error, database.path) }
+    }
+
+    func pin(name: String, channel: String) throws(MeshError) -> ChannelPin? {
+        do {
+            return try database.read { db in
+                guard let row = try Row.fetchOne(db, sql: "SELECT capsule, epoch, ver, fact FROM pin WHERE name = ? AND channel = ?", arguments: [name, channel]),
+                      let capsule = Digest(bytes: row[0] as Data), let fact = Digest(bytes: row[3] as Data), let name = try? CapsuleName(parsing: name) else { return nil }
+                return ChannelPin(name: name, channel: channel, capsule: capsule, epoch: row[1], ver: row[2], fact: fact)
+            }
+        } catch { throw Self.explain(error, database.path) }
+    }
+
+    func save(_ pin: ChannelPin) throws(MeshError) {
+        do {
+            try database.write { db in
+                try db.execute(sql: "INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?, ?)",
+                               arguments: [pin.name.description, pin.channel, Data(pin.capsule.bytes), pin.epoch, pin.ver, Data(pin.fact.bytes)])
             }
         } catch { throw Self.explain(error, database.path) }
     }

@@ -1,4 +1,5 @@
 internal import CapsuleFormat
+internal import Catalog
 internal import MeshCore
 internal import Signing
 
@@ -35,6 +36,29 @@ extension PeerClient {
     func facts(_ ids: some Collection<Digest>) async throws(MeshError) -> [[UInt8]] {
         let (answer, _) = try await send(PeerRequest(.post, "/mesh/v1/facts", body: Frames.encode(digests: ids),
                                                      answerBytesMax: FactMessage.bytesMax, workSeconds: 2))
+        return try Frames.decode(try Self.body(of: answer), countMax: Limits.factsPerMessageMax, partBytesMax: Limits.factEnvelopeBytesMax)
+    }
+
+    /// The peer's charters, unverified.
+    func charters() async throws(MeshError) -> [[UInt8]] {
+        let (answer, _) = try await send(PeerRequest(.get, "/mesh/v1/charters", answerBytesMax: Limits.charterFileBytesMax, workSeconds: 2))
+        return try Frames.decode(try Self.body(of: answer), countMax: Limits.charterDocumentsMax, partBytesMax: Limits.controlMessageBytesMax)
+    }
+
+    func offer(charters: [[UInt8]]) async throws(MeshError) {
+        let (answer, _) = try await send(PeerRequest(.post, "/mesh/v1/charters", body: Frames.encode(charters), workSeconds: 4))
+        _ = try Self.body(of: answer)
+    }
+
+    /// Sums over the peer's facts: see `Reconciliation`.
+    func reconcile(_ question: Reconciliation.Question) async throws(MeshError) -> Reconciliation.Answer {
+        let (answer, _) = try await send(PeerRequest(.post, "/mesh/v1/reconcile", body: question.bytes, answerBytesMax: Reconciliation.answerBytesMax, workSeconds: 4))
+        return try Reconciliation.Answer(parsing: try Self.body(of: answer))
+    }
+
+    /// Gives the peer facts that it lacks, and gets those of the wanted ones that fit one message.
+    func exchange(_ message: Reconciliation.Exchange) async throws(MeshError) -> [[UInt8]] {
+        let (answer, _) = try await send(PeerRequest(.post, "/mesh/v1/exchange", body: message.bytes, answerBytesMax: FactMessage.bytesMax, workSeconds: 4 + message.given.count / 500))
         return try Frames.decode(try Self.body(of: answer), countMax: Limits.factsPerMessageMax, partBytesMax: Limits.factEnvelopeBytesMax)
     }
 

@@ -37,8 +37,11 @@ extension PeerExchange {
     /// known here is given nothing, but its facts are looked at: its grant may be among them.
     func sync(_ key: PeerTable.Key) async throws(MeshError) -> Int {
         let contact = try await contact(key)
-        guard contact.hello.root != catalog.root else { return 0 }
+        let hasOtherCharters = contact.hello.charter.map { $0 != catalog.charter.digest } ?? false
+        guard hasOtherCharters || contact.hello.root != catalog.root else { return 0 }
         do throws(MeshError) {
+            // Who is a root decides whose facts count.
+            if hasOtherCharters { try await exchangeCharters(contact) }
             let received = try await exchangeFacts(contact)
             if received > 0, !contact.isMember { neighbours.bell(of: contact.key).ring() }
             return received
@@ -48,7 +51,68 @@ extension PeerExchange {
         }
     }
 
+    private func exchangeCharters(_ contact: Contact) async throws(MeshError) {
+        let catalog = catalog, theirs = try await contact.client.charters()
+        let isNew = try await offEventLoops { () throws(MeshError) in try catalog.adopt(charters: theirs) }
+        if isNew { events(NodeEvent(source: "exchange", type: "charter.changed", data: ["version": JSONValue(catalog.charter.version), "id": JSONValue(catalog.charter.id)])) }
+        if contact.isMember, Set(catalog.charter.envelopes).subtracting(theirs).isEmpty == false { try await contact.client.offer(charters: catalog.charter.envelopes) }
+    }
+
     private func exchangeFacts(_ contact: Contact) async throws(MeshError) -> Int {
+        let catalog = catalog
+        let ids = try await offEventLoops { () throws(MeshError) in try catalog.factIDs() }
+        var session = try await offEventLoops { () throws(MeshError) in Reconciliation.Session(ids) }
+        var question = session.first
+        while true {
+            let answer = try await contact.client.reconcile(question)
+            let (step, next) = try await offEventLoops { [session] () throws(MeshError) in
+                var next = session
+                return (try next.take(answer), next)
+            }
+            session = next
+            switch step {
+            case .ask(let more): question = more
+            case .differ(let wanted, let extra): return try await exchangeFacts(wanted: wanted, extra: contact.isMember ? extra : [], session.key, contact)
+            case .list: return try await exchangeListed(contact)
+            }
+        }
+    }
+
+    /// Both directions in one message and its answer, or as many as it takes.
+    private func exchangeFacts(wanted: [UInt64], extra: [Digest], _ key: SessionKey, _ contact: Contact) async throws(MeshError) -> Int {
+        let catalog = catalog
+        var open = Set(wanted), arrived: [[UInt8]] = []
+        var given = try await offEventLoops { () throws(MeshError) in FactMessage.ordered(try catalog.facts(extra)) }[...]
+        while !open.isEmpty || !given.isEmpty {
+            let some = FactMessage.fitting(Array(given.prefix(Limits.factsPerMessageMax)))
+            let asked = Array(open.prefix(Limits.factsPerMessageMax))
+            let envelopes = try await contact.client.exchange(Reconciliation.Exchange(key: key, wanted: asked, given: Array(some)))
+            given = given.dropFirst(some.count)
+            // What the peer has no more it will not have the next time.
+            if envelopes.isEmpty { open.subtract(asked) }
+            for envelope in envelopes {
+                guard open.remove(key.id(of: try Envelope(parsing: envelope).contentID)) != nil else { throw Frames.broken("a fact that was not asked for") }
+            }
+            arrived += envelopes
+        }
+        return try await takeIn(arrived, from: contact)
+    }
+
+    /// Those first that say who may say what; what waits for one that comes later is tried again with it.
+    private func takeIn(_ envelopes: [[UInt8]], from contact: Contact) async throws(MeshError) -> Int {
+        let catalog = catalog, peer: KeyID? = if case .node(let id) = contact.key { id } else { nil }
+        var received = 0
+        let ordered = FactMessage.ordered(envelopes)
+        for start in stride(from: 0, to: ordered.count, by: Limits.factsPerMessageMax) {
+            let some = Array(ordered[start..<min(start + Limits.factsPerMessageMax, ordered.count)])
+            received += try await offEventLoops { () throws(MeshError) in try catalog.admit(some, from: peer) }.admitted.count
+        }
+        if received > 0, let peer { events(NodeEvent(source: "exchange", type: "facts.received", data: ["from": .string(peer.hex), "count": JSONValue(received)])) }
+        return received
+    }
+
+    /// The ids of all facts, both sides', held against each other.
+    private func exchangeListed(_ contact: Contact) async throws(MeshError) -> Int {
         let catalog = catalog
         let theirs = try await contact.client.factIDs(countMax: Limits.factIDsMax)
         let ours = try await offEventLoops { () throws(MeshError) in try catalog.factIDs().sorted() }

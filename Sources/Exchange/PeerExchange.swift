@@ -46,7 +46,7 @@ public final class PeerExchange: Sendable {
     var identity: NodeIdentity { get throws(MeshError) { try identityResult.get() } }
 
     var ownHello: Hello {
-        Hello(node: key.publicKey.id, name: name, mesh: catalog.meshID, root: catalog.root, count: catalog.count, port: listening.withLock { $0?.port })
+        Hello(node: key.publicKey.id, name: name, mesh: catalog.meshID, root: catalog.root, count: catalog.count, charter: catalog.charter.digest, port: listening.withLock { $0?.port })
     }
 
     /// Serves, follows every peer that is sighted, written or remembered, and keeps the facts alike, until the task is

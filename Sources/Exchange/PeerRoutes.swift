@@ -31,6 +31,10 @@ struct PeerRoutes: Sendable {
             switch (request.method, parts.count, parts.prefix(3)) {
             case (.get, 3, ["mesh", "v1", "hello"]): return Self.json(own().bytes)
             case (.post, 3, ["mesh", "v1", "hello"]): return try await hello(request, key, channel)
+            case (.get, 3, ["mesh", "v1", "charters"]): return Self.binary(Frames.encode(catalog.charter.envelopes))
+            case (.post, 3, ["mesh", "v1", "charters"]): return try await newCharters(request)
+            case (.post, 3, ["mesh", "v1", "reconcile"]): return try await reconcile(request)
+            case (.post, 3, ["mesh", "v1", "exchange"]): return try await exchange(request, key)
             case (.get, 4, ["mesh", "v1", "facts"]) where parts[3] == "ids": return try await factIDs(request)
             case (.post, 3, ["mesh", "v1", "facts"]): return try await facts(request)
             case (.post, 4, ["mesh", "v1", "facts"]) where parts[3] == "new": return try await newFacts(request, key)
@@ -56,6 +60,38 @@ struct PeerRoutes: Sendable {
         guard hello.node == key.id else { throw Frames.broken("a hello that names another node than the one that speaks") }
         heard(key, hello, channel.remoteAddress?.ipAddress)
         return Self.json(own().bytes)
+    }
+
+    private func reconcile(_ request: Request) async throws -> Response {
+        let question = try Reconciliation.Question(parsing: try await Self.body(request, bytesMax: Reconciliation.questionBytesMax))
+        let catalog = catalog
+        return Self.binary(try await offEventLoops { () throws(MeshError) in try catalog.answer(question).bytes })
+    }
+
+    private func exchange(_ request: Request, _ key: PublicKey) async throws -> Response {
+        let message = try Reconciliation.Exchange(parsing: try await Self.body(request, bytesMax: FactMessage.bytesMax + 32 + 8 * Limits.factsPerMessageMax))
+        let catalog = catalog
+        let (admission, found) = try await offEventLoops { () throws(MeshError) in
+            // Those that are given were not here when the ids were told, so what is looked for does not depend on them.
+            let found = FactMessage.fitting(try catalog.facts(message.wanted, under: message.key))
+            return (try catalog.admit(message.given, from: key.id), Array(found))
+        }
+        tellReceived(admission, key)
+        return Self.binary(Frames.encode(found))
+    }
+
+    private func tellReceived(_ admission: Catalog.Admission, _ key: PublicKey) {
+        guard !admission.admitted.isEmpty else { return }
+        events(NodeEvent(source: "exchange", type: "facts.received", data: ["from": .string(key.id.hex), "count": JSONValue(admission.admitted.count)]))
+    }
+
+    private func newCharters(_ request: Request) async throws -> Response {
+        let envelopes = try Frames.decode(try await Self.body(request, bytesMax: Limits.charterFileBytesMax), countMax: Limits.charterDocumentsMax,
+                                          partBytesMax: Limits.controlMessageBytesMax)
+        let catalog = catalog
+        let isNew = try await offEventLoops { () throws(MeshError) in try catalog.adopt(charters: envelopes) }
+        if isNew { events(NodeEvent(source: "exchange", type: "charter.changed", data: ["version": JSONValue(catalog.charter.version), "id": JSONValue(catalog.charter.id)])) }
+        return Self.json(JSONValue.object(["new": .bool(isNew)]).canonicalBytes)
     }
 
     private func factIDs(_ request: Request) async throws -> Response {
@@ -86,10 +122,8 @@ struct PeerRoutes: Sendable {
         let envelopes = try Frames.decode(try await Self.body(request, bytesMax: FactMessage.bytesMax), countMax: Limits.factsPerMessageMax,
                                           partBytesMax: Limits.factEnvelopeBytesMax)
         let catalog = catalog
-        let admission = try await offEventLoops { () throws(MeshError) in try catalog.admit(envelopes) }
-        if !admission.admitted.isEmpty {
-            events(NodeEvent(source: "exchange", type: "facts.received", data: ["from": .string(key.id.hex), "count": JSONValue(admission.admitted.count)]))
-        }
+        let admission = try await offEventLoops { () throws(MeshError) in try catalog.admit(envelopes, from: key.id) }
+        tellReceived(admission, key)
         return Self.json(JSONValue.object(["admitted": JSONValue(admission.admitted.count), "known": JSONValue(admission.known),
                                            "waiting": JSONValue(admission.waiting), "refused": JSONValue(admission.refused.count)]).canonicalBytes)
     }

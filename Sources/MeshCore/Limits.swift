@@ -107,6 +107,13 @@ public enum Limits {
     /// Name globs in one grant; all of them fit one fact.
     public static let grantScopeMax = 64
     public static let charterRootsMax = 16
+    /// Charters that contradict each other at one place and are kept: two show it, and whoever mends it names them.
+    public static let charterForksMax = 4
+    /// All charters of a mesh, forks included: roots change a few times a year at most.
+    public static let charterDocumentsMax = 256
+    public static let charterVersionMax = 1 << 20
+    /// 256 charters with 16 signatures each.
+    public static let charterFileBytesMax = 2 << 20
     public static let grantDepthMax = 4
     public static let factsPerMessageMax = 4096
     public static let limboFactsPerPeerMax = 1000

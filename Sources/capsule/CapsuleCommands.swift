@@ -3,11 +3,11 @@ internal import MeshCore
 
 /// A key with which to sign, and where its passphrase comes from.
 struct SigningOptions: ParsableArguments {
-    @Option(help: "Name of the key to sign with; the node key unless given.") var key: String?
+    @Option(help: "Key to sign with: its name here, or the path of its file; the node key unless given.") var key: String?
     @Flag(help: "Read the passphrase of that key from standard input (a prompt on a terminal).") var passphraseStdin = false
 
     func params() throws(MeshError) -> [String: JSONValue?] {
-        ["key": key.map(JSONValue.string), "passphrase": passphraseStdin ? .string(try Session.secret(prompt: "passphrase: ")) : nil]
+        ["key": key.map { $0.contains("/") ? Session.path($0) : .string($0) }, "passphrase": passphraseStdin ? .string(try Session.secret(prompt: "passphrase: ")) : nil]
     }
 }
 
@@ -147,7 +147,8 @@ struct List: AsyncParsableCommand {
         let session = Session(options: options)
         session.answer(try await session.call("capsule.list", ["mesh": mesh ? true : nil, "glob": glob.map(JSONValue.string)])) { rows in
             Terminal.table((rows.array ?? []).map { row in
-                let state = mesh ? (row["contested"]?.bool == true ? "contested" : row["here"]?.bool == true ? "here" : "in the mesh")
+                let state = mesh ? ([row["contested"]?.bool == true ? "contested" : row["here"]?.bool == true ? "here" : "in the mesh"]
+                        + (row["channels"]?.array ?? []).compactMap(\.string)).joined(separator: " ")
                     : "\(row["origin"]?.string ?? "")  \(Terminal.bytes(row["bytes"]?.integer ?? 0))"
                 return ["\(row["name"]?.string ?? "")@\(row["version"]?.string ?? "")", row["digest"]?.string ?? "", state]
             })

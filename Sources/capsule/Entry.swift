@@ -55,7 +55,7 @@ struct Capsule: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Init.self, Home.self, Up.self, Status.self, Doctor.self, Keys.self, Pack.self, Verify.self, Inspect.self, Unpack.self, Export.self, Import.self, Fsck.self, GC.self, Remove.self,
-            List.self, Log.self, Diff.self, Release.self, Pull.self, Peers.self, Invite.self, Join.self, Sync.self, Build.self, Deploy.self, Processes.self, Logs.self,
+            List.self, Log.self, Diff.self, Release.self, Withdraw.self, Channels.self, CatalogCommand.self, Pull.self, Peers.self, Invite.self, Join.self, Sync.self, Build.self, Deploy.self, Processes.self, Logs.self,
             Rollback.self, Stop.self, Tokens.self, Events.self, Act.self, Tools.self,
         ])
 }

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import MeshCore
 
 struct Keys: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Keys of this home, and who is trusted with what.", subcommands: [New.self, ListKeys.self, Trust.self], defaultSubcommand: ListKeys.self)
+    static let configuration = CommandConfiguration(abstract: "Keys of this home, and who is trusted with what.", subcommands: [New.self, ListKeys.self, Trust.self, RevokeKey.self, Rotate.self, MoveRoot.self], defaultSubcommand: ListKeys.self)
 
     struct New: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Make an Ed25519 key.", discussion: "Example:\n  capsule keys new alice --passphrase")

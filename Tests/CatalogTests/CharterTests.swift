@@ -98,6 +98,7 @@ import Testing
         refuses("roots that are no list", changed("roots", .string(hex)), "field_invalid")
         refuses("a policy that is a list", changed("policy", []), "field_invalid")
         refuses("something more", changed("expires", 0), "field_unknown")
+        refuses("kept facts in a first charter", changed("keep", [Self.keys[1].publicKey.hex: .string(String(repeating: "a", count: 64))]), "charter_invalid")
         for name in ["version", "threshold", "roots", "policy"] { refuses("no \(name)", without(name), "field_missing") }
         refuses("another payload type", Self.file(good, type: Statement.payloadType, by: [key]), "charter_invalid")
         var spaced = JSONValue.object(good).canonicalBytes
@@ -105,10 +106,10 @@ import Testing
         refuses("a payload with a space", Self.file([Self.envelope(spaced, by: [key])]), "json_not_canonical")
     }
 
-    @Test func aChainOfOneAndNoOther() {
+    @Test func whatIsNoListOfCharters() {
         let envelope = Self.envelope(JSONValue.object(Self.payload(roots: [Self.keys[0]])).canonicalBytes, by: [Self.keys[0]])
         refuses("an empty chain", Self.file([[UInt8]]()), "charter_invalid")
-        refuses("a chain of two", Self.file([envelope, envelope]), "charter_invalid")
+        refuses("the first one twice", Self.file([envelope, envelope]), "charter_invalid")
         refuses("an envelope without a chain", envelope, "charter_invalid")
         refuses("no envelope", Array("[1]".utf8), "field_invalid")
         refuses("null", Array("null".utf8), "charter_invalid")

@@ -109,7 +109,7 @@ import Testing
         refuses("seq 0", Self.envelope(["seq": 0, "prev": before]), "fact_invalid")
         refuses("seq 0, none before", Self.envelope(["seq": 0]), "fact_invalid")
         refuses("seq -1", Self.envelope(["seq": -1, "prev": before]), "fact_invalid")
-        refuses("seq 4097", Self.envelope(["seq": 4097, "prev": before]), "fact_invalid")
+        refuses("seq 1048577", Self.envelope(["seq": 1_048_577, "prev": before]), "fact_invalid")
         refuses("the largest seq", Self.envelope(["seq": 9_007_199_254_740_991, "prev": before]), "fact_invalid")
         refuses("a first fact with one before", Self.envelope(["prev": before]), "fact_invalid")
         refuses("a second fact with none before", Self.envelope(["seq": 2]), "fact_invalid")

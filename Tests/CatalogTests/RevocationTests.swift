@@ -39,8 +39,8 @@ import Testing
         try story.ruler.revoke(ada, keep: releases[2].id)
         try ada.release("site", "4.0.0", of: "late")
         try ada.release("site", "5.0.0", of: "beside", seq: 2)
-        // Two facts at one place: what is kept stays, and is contested.
-        #expect(story.view.listed == ["site@1.0.0?", "site@2.0.0?", "site@3.0.0?"])
+        // Two facts at one place, of which somebody above has kept one: that settles it.
+        #expect(story.view.listed == ["site@1.0.0", "site@2.0.0", "site@3.0.0"])
     }
 
     @Test func aChainEndsWhereAFactIsMissing() throws {
@@ -70,6 +70,25 @@ import Testing
             let view = CatalogView(AdmittedSet(offered: before + [ruling], charter: story.charter), charter: story.charter)
             #expect(view.listed == ["site@9.0.0"], "\(ruling.body)")
         }
+    }
+
+    /// Whoever stole a key lets it leave early, on a branch of its own, so that what its owner said goes with it.
+    @Test func aThiefsSelfRevocationTakesNothingFromTheOwner() throws {
+        let (story, ada, releases) = try Self.publisher()
+        let honest = story.view.listed
+        // At the second place, and then at the third after a fact of the thief's own.
+        try ada.say("revoke", about: ada.id, ["reason": "bye"], seq: releases[1].seq)
+        #expect(story.view.listed.map { $0.replacing("?", with: "") } == honest && story.view.roles(of: ada.id).isEmpty)
+        #expect(story.view.listed.allSatisfy { $0.hasSuffix("?") }, "two facts at one place: somebody above must decide")
+        try story.ruler.revoke(ada, keep: releases[2].id)
+        #expect(story.view.listed == honest)
+        // Nor does what only claims to stand elsewhere outlive the owner's own.
+        let (other, bob, said) = try Self.publisher()
+        try bob.revoke(bob)
+        try bob.release("site", "7.0.0", of: "after")
+        try bob.release("site", "8.0.0", of: "beyond", seq: 20, prev: said[2].id)
+        try bob.release("site", "9.0.0", of: "nowhere", seq: 30, prev: capsule("nowhere"))
+        #expect(other.view.listed == honest)
     }
 
     @Test func theSmallestKeepWins() throws {

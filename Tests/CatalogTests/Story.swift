@@ -4,7 +4,7 @@ import Signing
 
 /// A mesh of one root, and everything that its people have signed so far, honest or not.
 final class Story {
-    let charter: Charter
+    private(set) var charter: Charter
     let root: SigningKey
     private(set) var facts: [Fact] = []
 
@@ -29,6 +29,7 @@ final class Story {
     }
 
     func add(_ fact: Fact) { facts.append(fact) }
+    func adopt(_ charters: [UInt8]...) { charter = charter.adding(charters) }
 }
 
 /// Somebody who signs facts in a story.
@@ -72,8 +73,20 @@ struct Author {
     }
 
     @discardableResult
-    func withdraw(_ name: String, of content: String) throws -> Fact {
-        try say("withdraw", about: capsule(content), ["name": .string(name), "reason": "broken"])
+    func withdraw(_ name: String, of content: String, security: Bool = false) throws -> Fact {
+        try say("withdraw", about: capsule(content), ["name": .string(name), "reason": "broken", "security": .bool(security)])
+    }
+
+    @discardableResult
+    func set(_ channel: String, of name: String, to content: String, epoch: Int = 0, ver: Int, seq: Int? = nil) throws -> Fact {
+        try say("channel", about: capsule(content), ["name": .string(name), "channel": .string(channel), "epoch": JSONValue(epoch), "ver": JSONValue(ver)], seq: seq)
+    }
+
+    /// Hands everything on to another key. `proof` is by `signer`, the new key unless another is given.
+    @discardableResult
+    func handOver(to new: Author, signer: SigningKey? = nil, seq: Int? = nil) throws -> Fact {
+        let proof = (signer ?? new.key).sign(Fact.successionMessage(from: key.publicKey, to: new.key.publicKey, in: story.mesh))
+        return try say("successor", about: new.id, ["key": .string(new.key.publicKey.hex), "proof": .string(Base64.encode(proof))], seq: seq)
     }
 }
 

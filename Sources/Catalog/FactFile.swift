@@ -1,0 +1,115 @@
+internal import Glibc
+public import MeshCore
+
+/// Charter and facts of a mesh in one file, for sites that no cable reaches. docs/formats/facts.md is normative:
+/// `"OSFX" ‖ u8 1 ‖ 3 zero bytes ‖ mesh[32] ‖ root[32] ‖ u32 charters ‖ u64 facts`, then each as `u32 length ‖ envelope`, the charters
+/// first, then the facts that grant and revoke, then the others.
+public enum FactFile {
+    private static let header: [UInt8] = Array("OSFX".utf8) + [1, 0, 0, 0]
+    private static let headerBytes = 8 + 64 + 12
+
+    /// - Returns: the root over the facts written, how many they are, and the file's bytes.
+    public static func write(_ catalog: Catalog, to path: String) throws(MeshError) -> (root: Digest, facts: Int, bytes: Int64) {
+        let charter = catalog.charter, ids = try catalog.controlFirst(), root = MerkleTrie.root(ids.sorted())
+        var head = header + charter.meshID.bytes + root.bytes
+        head += little(UInt64(charter.envelopes.count), bytes: 4) + little(UInt64(ids.count), bytes: 8)
+        let temporary = path + ".part-\(getpid())"
+        do throws(MeshError) {
+            let file = try OpenFile(creating: temporary, mode: 0o644)
+            try file.write(head + charter.envelopes.flatMap(part))
+            for start in stride(from: 0, to: ids.count, by: Limits.factsPerMessageMax) {
+                try file.write(try catalog.facts(Array(ids[start..<min(start + Limits.factsPerMessageMax, ids.count)])).flatMap(part))
+            }
+            try file.sync()
+            let bytes = try file.size()
+            try Files.rename(temporary, path)
+            try Files.syncDirectory(Files.parent(of: Files.absolute(path)))
+            return (root, ids.count, bytes)
+        } catch {
+            try? Files.remove(temporary)
+            throw error
+        }
+    }
+
+    public struct Taken: Sendable {
+        public var admitted = 0, known = 0, waiting = 0, refused = 0
+    }
+
+    /// A batch at a time: a file may be larger than the memory.
+    ///
+    /// - Throws: `fact_file_invalid`, `fact_foreign` (another mesh), `disk_full`. What was taken in before stays.
+    public static func read(_ path: String, into catalog: Catalog) throws(MeshError) -> Taken {
+        let file = try OpenFile(reading: path), size = try file.size()
+        guard size >= Int64(headerBytes) else { throw invalid(path, "it has \(size) bytes") }
+        let head = try file.read(count: headerBytes, at: 0)
+        guard Array(head[..<8]) == header, let mesh = Digest(bytes: head[8..<40]) else { throw invalid(path, "it does not begin as one of version 1") }
+        guard mesh == catalog.meshID else { throw Fact.foreign(mesh) }
+        let charters = head[72..<76].reversed().reduce(0) { $0 << 8 | Int($1) }
+        let facts = head[76..<84].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        // Before anything is believed: each has a length and is not empty.
+        guard charters <= Limits.charterDocumentsMax, facts <= UInt64(size) / 5 else { throw invalid(path, "it claims more than it holds") }
+        var reader = PartReader(file, path, from: Int64(headerBytes), size: size)
+        var chain: [[UInt8]] = []
+        for _ in 0..<charters { chain.append(try reader.next(bytesMax: Limits.controlMessageBytesMax)) }
+        _ = try catalog.adopt(charters: chain)
+        var taken = Taken(), batch: [[UInt8]] = []
+        func flush() throws(MeshError) {
+            let admission = try catalog.admit(batch)
+            taken.admitted += admission.admitted.count
+            taken.known += admission.known
+            taken.waiting += admission.waiting
+            taken.refused += admission.refused.count
+            batch.removeAll(keepingCapacity: true)
+        }
+        for _ in 0..<facts {
+            batch.append(try reader.next(bytesMax: Limits.factEnvelopeBytesMax))
+            if batch.count == Limits.factsPerMessageMax { try flush() }
+        }
+        if !batch.isEmpty { try flush() }
+        guard reader.isAtEnd else { throw invalid(path, "something follows its facts") }
+        return taken
+    }
+
+    /// A few MiB of the file at a time.
+    private struct PartReader: ~Copyable {
+        private let file: OpenFile
+        private let path: String
+        private let size: Int64
+        private var offset: Int64
+        private var buffer: [UInt8] = []
+        private var position = 0
+
+        init(_ file: consuming OpenFile, _ path: String, from offset: Int64, size: Int64) {
+            self.file = file
+            (self.path, self.offset, self.size) = (path, offset, size)
+        }
+
+        var isAtEnd: Bool { position == buffer.count && offset == size }
+
+        mutating func next(bytesMax: Int) throws(MeshError) -> [UInt8] {
+            let length = try take(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+            guard (1...bytesMax).contains(length) else { throw FactFile.invalid(path, "a part of it claims \(length) bytes") }
+            return Array(try take(length))
+        }
+
+        private mutating func take(_ count: Int) throws(MeshError) -> ArraySlice<UInt8> {
+            if buffer.count - position < count {
+                buffer.removeSubrange(..<position)
+                position = 0
+                let more = Int(min(size - offset, Int64(max(count, 4 << 20))))
+                buffer += try file.read(count: more, at: offset)
+                offset += Int64(more)
+                guard buffer.count >= count else { throw FactFile.invalid(path, "it ends early") }
+            }
+            defer { position += count }
+            return buffer[position..<position + count]
+        }
+    }
+
+    private static func part(_ envelope: [UInt8]) -> [UInt8] { little(UInt64(envelope.count), bytes: 4) + envelope }
+    private static func little(_ value: UInt64, bytes: Int) -> [UInt8] { (0..<bytes).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) } }
+
+    static func invalid(_ path: String, _ why: String) -> MeshError {
+        MeshError(.factFileInvalid, "\(path) is no file of facts: \(why)", hint: "it was damaged; export it again: capsule catalog export FILE")
+    }
+}
