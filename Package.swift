@@ -108,6 +108,11 @@ if Context.environment["MESH_FUZZ"] != nil {
     package.targets = package.targets.filter { keep.contains($0.name) }
 }
 
+// MESH_BENCH=1: what scripts/bench measures below the whole program.
+if Context.environment["MESH_BENCH"] != nil {
+    package.targets.append(.executableTarget(name: "CatalogBench", dependencies: ["Catalog", "Signing", "MeshCore"], path: "Benchmarks/Catalog", swiftSettings: settings))
+}
+
 // MESH_ONLY=<target>,…: these and what they need, for a quicker build while working on one room.
 if let only = Context.environment["MESH_ONLY"] {
     var keep: Set<String> = []

@@ -18,7 +18,7 @@ let catalogActions: [Action] = [
            output: .object(factAnswer + [.init("digest", .string(), "The capsule"), .init("name", .string(), "Its name")])) { context, params throws(MeshError) in
         let parts = context.parts, digest = try parts.digest(of: params["ref"]?.string ?? "")
         let signer = try parts.signingKey(named: params["key"]?.string, passphrase: params["passphrase"]?.string)
-        let released = try parts.catalog.releases(matching: nil).first { $0.capsule == digest }?.name
+        let released = try parts.catalog.releases(of: digest).first?.name
         let name: CapsuleName
         if let released { name = released } else { name = try parts.store.capsule(digest).manifest.id.name }
         let fact = try parts.catalog.withdraw(digest, name: name, reason: params["reason"]?.string ?? "", security: params["security"]?.bool == true, by: signer)

@@ -64,7 +64,7 @@ extension NodeParts {
             let how = !carried.isEmpty && !own.contains(signer.key) && !anchors.contains(signer.key) ? "whom the mesh of the given root trusts" : "which this node trusts"
             return TrustVerdict(signers: signers, trusted: true, reason: "signed by \(signer.key.id.short), \(how)")
         }
-        if let release = try catalog.releases(matching: Glob(name)).first(where: { $0.capsule == capsule.digest && !$0.contested }) {
+        if let release = try catalog.releases(of: capsule.digest).first(where: { $0.name == capsule.manifest.id.name && !$0.contested }) {
             return TrustVerdict(signers: signers, trusted: true, reason: "released in this mesh by \(release.publisher.id.short)")
         }
         if let release = carried.lazy.compactMap({ $0.release(of: capsule.digest) }).first {

@@ -18,5 +18,6 @@ extension ErrorCode {
     public static let factFileInvalid = ErrorCode("fact_file_invalid", .badData)
     package static let reconcileBroken = ErrorCode("reconcile_invalid", .badData)
     public static let catalogBusy = ErrorCode("catalog_busy", .tryAgain)
+    public static let catalogTooNew = ErrorCode("catalog_too_new", .badConfiguration)
     public static let catalogDamaged = ErrorCode("catalog_damaged", .badData)
 }

@@ -67,12 +67,10 @@ public enum ChannelDecision: Sendable, Hashable {
 extension Catalog {
     /// What this node makes of a channel now.
     public func decide(_ name: CapsuleName, channel: String) throws(MeshError) -> (decision: ChannelDecision, pin: ChannelPin?) {
-        let view = view, pin = try pin(of: name, channel: channel)
-        let state: ChannelDecision.PinState = pin.map { pin in
-            guard let fact = fact(pin.fact) else { return .unknown }
-            return view.revocations.counts(fact) && (fact.author.subject.map { view.grants.mayPublish(name.description, $0) } ?? false) ? .counts : .lapsed
-        } ?? .unknown
-        return (ChannelDecision(view.channels.first { $0.name == name && $0.channel == channel }, pin: pin, state: state), pin)
+        let authorities = authorities, pin = try table.pin(name: name.description, channel: channel)
+        var state = ChannelDecision.PinState.unknown
+        if let pin, let fact = try fact(pin.fact) { state = authorities.revocations.counts(fact) && authorities.mayPublish(name, fact.author) ? .counts : .lapsed }
+        return (ChannelDecision(try view(of: name).channels.first { $0.channel == channel }, pin: pin, state: state), pin)
     }
 
     /// The capsule that a channel means on this node, pinned from now on. Where the mesh gives no reason to move, what was acted on before.
@@ -82,11 +80,11 @@ extension Catalog {
         let (decision, pin) = try decide(name, channel: channel)
         switch decision {
         case .move(let channel):
-            try save(ChannelPin(channel))
+            try table.save(ChannelPin(channel))
             return (channel.capsule, nil)
         case .keep(let hold):
             guard let pin else { return try resolve(name, channel: channel).map { ($0.capsule, nil) } }
-            if let withdrawal = view.withdrawals.first(where: { $0.capsule == pin.capsule && $0.name == name }) { throw Self.withdrawn(withdrawal) }
+            if let withdrawal = try view(of: name).withdrawals.first(where: { $0.capsule == pin.capsule }) { throw Self.withdrawn(withdrawal) }
             return (pin.capsule, hold)
         }
     }

@@ -51,10 +51,10 @@ private struct ChannelClaim {
     let ver: Int
     let fact: Fact
 
-    init?(_ fact: Fact, _ permissions: Permissions) {
-        guard fact.kind == "channel", let capsule = fact.subject, let name = fact.body["name"]?.string.flatMap({ try? CapsuleName(parsing: $0) }),
+    init?(_ fact: Fact, _ authorities: Authorities) {
+        guard fact.kind == "channel", let capsule = fact.subject, let name = fact.name,
               let channel = fact.body["channel"]?.string, Catalog.isChannelName(channel), let ver = fact.body["ver"]?.integer, ver >= 1,
-              let epoch = fact.body["epoch"]?.integer, epoch >= 0, permissions.mayPublish(name, fact.author) else { return nil }
+              let epoch = fact.body["epoch"]?.integer, epoch >= 0, authorities.mayPublish(name, fact.author) else { return nil }
         key = Key(name: name, channel: channel)
         (self.capsule, self.epoch, self.ver, self.fact) = (capsule, Int(epoch), Int(ver), fact)
     }
@@ -62,18 +62,18 @@ private struct ChannelClaim {
 
 extension Catalog.Channel {
     /// By name and channel.
-    static func all(_ counted: [Fact], _ permissions: Permissions, releases: [Catalog.Release], withdrawals: [Catalog.Withdrawal]) -> [Catalog.Channel] {
-        let claims = Dictionary(grouping: counted.compactMap { ChannelClaim($0, permissions) }, by: \.key)
+    static func all(_ counted: [Fact], _ authorities: Authorities, releases: [Catalog.Release], withdrawals: [Catalog.Withdrawal]) -> [Catalog.Channel] {
+        let claims = Dictionary(grouping: counted.compactMap { ChannelClaim($0, authorities) }, by: \.key)
         let released = Dictionary(grouping: releases, by: \.capsule), withdrawn = Dictionary(grouping: withdrawals, by: \.capsule)
         return claims.values.compactMap { claims -> Catalog.Channel? in
             // An epoch that no root has opened is nobody's: else whoever steals a publisher's key could run ahead of everybody for good.
-            let opened = Set(claims.filter { permissions.isRoot($0.fact.author) }.map(\.epoch)).union([0])
+            let opened = Set(claims.filter { authorities.isRoot($0.fact.author) }.map(\.epoch)).union([0])
             let valid = claims.filter { opened.contains($0.epoch) }
             guard let top = valid.map({ ($0.epoch, $0.ver) }).max(by: <) else { return nil }
             let highest = valid.filter { ($0.epoch, $0.ver) == top }.sorted { $0.fact.id < $1.fact.id }
             guard let chosen = highest.first else { return nil }
             let name = chosen.key.name
-            let isContested = Set(highest.map(\.capsule)).count > 1 || highest.contains { permissions.isEquivocator($0.fact.author) }
+            let isContested = Set(highest.map(\.capsule)).count > 1 || highest.contains { authorities.isEquivocator($0.fact.author) }
             let trouble: Trouble? =
                 isContested ? .contested
                 : withdrawn[chosen.capsule]?.contains { $0.name == name } ?? false ? .withdrawn

@@ -30,7 +30,12 @@ public struct Fact: Sendable, Hashable {
     public let envelope: [UInt8]
 
     /// - Throws: `fact_too_large`, `fact_invalid`, `fact_foreign` (another mesh), `signature_invalid`, `json_not_canonical`.
-    public init(parsing envelope: [UInt8], mesh: Digest) throws(MeshError) {
+    public init(parsing envelope: [UInt8], mesh: Digest) throws(MeshError) { try self.init(parsing: envelope, mesh: mesh, isChecked: false) }
+
+    /// One that was admitted here before: its signature was checked then.
+    init(stored envelope: [UInt8], mesh: Digest) throws(MeshError) { try self.init(parsing: envelope, mesh: mesh, isChecked: true) }
+
+    private init(parsing envelope: [UInt8], mesh: Digest, isChecked: Bool) throws(MeshError) {
         guard envelope.count <= Limits.factBytesMax else { throw MeshError(.factTooLarge, "a fact has \(envelope.count) bytes; at most \(Limits.factBytesMax) are read") }
         let parsed = try Envelope(parsing: envelope)
         guard parsed.payloadType == Statement.payloadType, parsed.signatures.count == 1 else { throw Self.invalid("it is no statement with one signature") }
@@ -54,7 +59,7 @@ public struct Fact: Sendable, Hashable {
         until = try reader.integerIfPresent("until").map(Int64.init)
         if let until, until < 0 { throw Self.invalid("until is negative") }
         guard statement.subjects.count == 1 else { throw Self.invalid("it has \(statement.subjects.count) subjects") }
-        _ = try parsed.verify(with: [author])
+        if !isChecked { _ = try parsed.verify(with: [author]) }
         id = parsed.contentID
         kind = String(type.dropFirst(Self.typePrefix.count).dropLast(Self.typeSuffix.count))
         subject = statement.subjects[0].digest
@@ -66,8 +71,13 @@ public struct Fact: Sendable, Hashable {
 
     static let successorKind = "successor"
 
+    /// The name of a capsule that it is about, if its kind has one.
+    var name: CapsuleName? { Self.namedKinds.contains(kind) ? body["name"]?.string.flatMap { try? CapsuleName(parsing: $0) } : nil }
+    private static let namedKinds: Set<String> = ["release", "withdraw", "channel"]
+
     /// Whether it says who may say what.
-    var isControl: Bool { kind == "grant" || kind == "revoke" || kind == Self.successorKind }
+    var isControl: Bool { Self.isControl(kind) }
+    static func isControl(_ kind: String) -> Bool { kind == "grant" || kind == "revoke" || kind == successorKind }
 
     /// What a new key signs to agree that it takes an old one's place.
     static func successionMessage(from old: PublicKey, to new: PublicKey, in mesh: Digest) -> [UInt8] {
@@ -82,7 +92,7 @@ public struct Fact: Sendable, Hashable {
     }
 
     /// Writes and signs one. `body` holds none of the common members.
-    static func sign(kind: String, subject: Digest, body: [String: JSONValue], mesh: Digest, seq: Int, prev: Digest?, at: Milliseconds, until: Milliseconds? = nil, by key: SigningKey) -> [UInt8] {
+    package static func sign(kind: String, subject: Digest, body: [String: JSONValue], mesh: Digest, seq: Int, prev: Digest?, at: Milliseconds, until: Milliseconds? = nil, by key: SigningKey) -> [UInt8] {
         var predicate = body
         predicate["mesh"] = .string(mesh.hex)
         predicate["author"] = .string(key.publicKey.hex)

@@ -10,16 +10,37 @@ public enum FactFile {
 
     /// - Returns: the root over the facts written, how many they are, and the file's bytes.
     public static func write(_ catalog: Catalog, to path: String) throws(MeshError) -> (root: Digest, facts: Int, bytes: Int64) {
-        let charter = catalog.charter, ids = try catalog.controlFirst(), root = MerkleTrie.root(ids.sorted())
-        var head = header + charter.meshID.bytes + root.bytes
-        head += little(UInt64(charter.envelopes.count), bytes: 4) + little(UInt64(ids.count), bytes: 8)
+        let charter = catalog.charter
+        return try write(charter, to: path) { add throws(MeshError) in
+            try catalog.table.eachEnvelope { _, envelope in try add(try Fact(stored: envelope, mesh: charter.meshID).id, envelope) }
+        }
+    }
+
+    /// The same of facts that are in no catalog.
+    package static func write(charter: Charter, _ envelopes: [[UInt8]], to path: String) throws(MeshError) {
+        _ = try write(charter, to: path) { add throws(MeshError) in
+            for envelope in envelopes { try add(try Fact(stored: envelope, mesh: charter.meshID).id, envelope) }
+        }
+    }
+
+    private static func write(
+        _ charter: Charter, to path: String, _ each: ((Digest, [UInt8]) throws(MeshError) -> Void) throws(MeshError) -> Void
+    ) throws(MeshError) -> (root: Digest, facts: Int, bytes: Int64) {
         let temporary = path + ".part-\(getpid())"
         do throws(MeshError) {
             let file = try OpenFile(creating: temporary, mode: 0o644)
-            try file.write(head + charter.envelopes.flatMap(part))
-            for start in stride(from: 0, to: ids.count, by: Limits.factsPerMessageMax) {
-                try file.write(try catalog.facts(Array(ids[start..<min(start + Limits.factsPerMessageMax, ids.count)])).flatMap(part))
+            var ids: [Digest] = [], buffer = [UInt8](repeating: 0, count: headerBytes) + charter.envelopes.flatMap(part)
+            try each { id, envelope throws(MeshError) in
+                ids.append(id)
+                buffer += part(envelope)
+                guard buffer.count >= 4 << 20 else { return }
+                try file.write(buffer)
+                buffer.removeAll(keepingCapacity: true)
             }
+            try file.write(buffer)
+            let root = MerkleTrie.root(ids.sorted())
+            // Last, because only now it is known what is in it.
+            try file.rewrite(start: header + charter.meshID.bytes + root.bytes + little(UInt64(charter.envelopes.count), bytes: 4) + little(UInt64(ids.count), bytes: 8))
             try file.sync()
             let bytes = try file.size()
             try Files.rename(temporary, path)

@@ -23,14 +23,13 @@ extension Catalog {
 
     /// By key id.
     public func members() throws(MeshError) -> [Member] {
-        let view = view, charter = charter, facts = snapshot.facts
-        let counts = Dictionary(facts.compactMap { fact in fact.author.subject.map { ($0, 1) } }, uniquingKeysWith: +)
+        let charter = charter, authorities = authorities, authors = authors
         let current = Set(charter.roots.compactMap(\.subject))
-        return Set(snapshot.grants.byKey.keys).union(current).union(charter.former.keys.compactMap(\.subject)).sorted().map { key in
+        return Set(authorities.everGranted.byKey.keys).union(current).union(charter.former.keys.compactMap(\.subject)).sorted().map { key in
             let state: Member.State =
-                current.contains(key) ? .root : view.revocations.successors[key] != nil ? .succeeded : view.revocations.kept[key] != nil ? .revoked
-                : view.equivocators.contains(key) ? .contested : .active
-            return Member(id: KeyID(key), roles: Self.texts(view.roles(of: key)), state: state, successor: view.revocations.successors[key]?.id, facts: counts[key] ?? 0)
+                current.contains(key) ? .root : authorities.revocations.successors[key] != nil ? .succeeded : authorities.revocations.kept[key] != nil ? .revoked
+                : authorities.equivocators.contains(key) ? .contested : .active
+            return Member(id: KeyID(key), roles: Self.texts(authorities.roles(of: key)), state: state, successor: authorities.revocations.successors[key]?.id, facts: authors[key]?.facts ?? 0)
         }
     }
 
@@ -41,16 +40,28 @@ extension Catalog {
         }
     }
 
-    /// The newest first, by what their authors' clocks said.
+    /// Those that came last first.
     public func statements(author: KeyID?, kind: String?, name: Glob?, limit: Int) throws(MeshError) -> [Statement] {
-        let view = view
-        return snapshot.facts.filter { fact in
-            (author == nil || fact.author.id == author) && (kind == nil || fact.kind == kind)
-                && (name == nil || fact.body["name"]?.string.map { name?.matches($0) ?? true } ?? false)
-        }.sorted { ($0.at, $0.id) > ($1.at, $1.id) }.prefix(limit).map { Statement(fact: $0, counts: view.revocations.counts($0)) }
+        let revocations = authorities.revocations
+        var number: Int64?
+        if let author {
+            guard let row = authors[author.digest] else { return [] }
+            number = row.number
+        }
+        var out: [Statement] = [], offset = 0
+        // Names are globs, so they are looked through.
+        while out.count < limit {
+            let envelopes = try table.newest(author: number, kind: kind, limit: 1000, offset: offset)
+            for envelope in envelopes where out.count < limit {
+                let fact = try Fact(stored: envelope, mesh: meshID)
+                if let name, !(fact.name.map { name.matches($0.description) } ?? false) { continue }
+                out.append(Statement(fact: fact, counts: revocations.counts(fact)))
+            }
+            offset += envelopes.count
+            if envelopes.count < 1000 { break }
+        }
+        return out
     }
-
-    public var waitingCount: Int { limbo }
 
     /// What a look at everything found.
     public struct Report: Sendable {
@@ -60,23 +71,40 @@ extension Catalog {
         public let remarks: [String]
     }
 
-    /// Reads every fact again from the disk, checks its signature, and works root and views out anew.
+    /// Reads every fact again from the disk, checks its signature, and works everything out anew.
     public func verify() throws(MeshError) -> Report {
-        let loaded = try stored(), charter = charter
-        var facts: [Fact] = [], problems: [String] = []
-        for envelope in loaded {
-            do throws(MeshError) { facts.append(try Fact(parsing: envelope, mesh: charter.meshID)) } catch { problems.append("a fact on the disk does not hold: \(error.message)") }
+        let charter = charter, mesh = charter.meshID
+        var ids: [Digest] = [], problems: [String] = [], places: [Digest: [Int: Int]] = [:], control: [Fact] = [], authorOf: [Digest: [FactPlace]] = [:]
+        try table.eachEnvelope { row, envelope in
+            do {
+                let fact = try Fact(parsing: envelope, mesh: mesh)
+                ids.append(fact.id)
+                if fact.isControl { control.append(fact) }
+                guard let author = fact.author.subject else { return }
+                places[author, default: [:]][fact.seq, default: 0] += 1
+                authorOf[author, default: []].append(FactPlace(fact))
+            } catch { problems.append("the fact in row \(row) does not hold: \((error as? MeshError)?.message ?? "\(error)")") }
         }
-        let set = AdmittedSet(offered: facts, charter: charter), ids = set.admitted.keys.sorted()
-        if set.admitted.count != facts.count { problems.append("\(facts.count - set.admitted.count) facts on the disk belong to nobody who was granted anything, or to a place that two others have") }
-        let root = MerkleTrie.root(ids)
+        ids.sort()
+        let root = MerkleTrie.root(ids), grants = Grants(control, charter: charter)
+        for (author, seqs) in places.sorted(by: { $0.key < $1.key }) {
+            if !grants.isKnown(author) { problems.append("facts of the key \(KeyID(author).short) are here, and nobody granted it anything") }
+            if let most = seqs.values.max(), most > 2 { problems.append("the key \(KeyID(author).short) has \(most) facts at one place") }
+        }
+        let doubled = Set(places.filter { $0.value.values.contains(2) }.keys)
+        let fresh = try Authorities(control, grants, charter: charter, doubled: doubled) { authorOf[$0] ?? [] }
+        let inUse = authorities
         if root != self.root || ids.count != count { problems.append("the facts in use are not those on the disk") }
-        let fresh = CatalogView(set, charter: charter), view = view
-        if fresh.releases != view.releases || fresh.channels != view.channels || fresh.withdrawals != view.withdrawals || fresh.revocations.kept != view.revocations.kept {
-            problems.append("what is shown does not follow from the facts")
+        if fresh.revocations.kept != inUse.revocations.kept || fresh.equivocators != inUse.equivocators || fresh.grants.byKey.mapValues(Set.init) != inUse.grants.byKey.mapValues(Set.init) {
+            problems.append("who may say what does not follow from the facts")
+        }
+        for name in try table.names() {
+            guard let name = try? CapsuleName(parsing: name) else { continue }
+            let facts = try table.envelopes(.named(name.description)).map { (envelope) throws(MeshError) in try Fact(stored: envelope, mesh: mesh) }
+            if try view(of: name) != NameView(facts, fresh) { problems.append("what is shown of \(name) does not follow from the facts") }
         }
         var remarks = fresh.equivocators.sorted().map { "the key \(KeyID($0).short) has signed two facts at one place; what it says is contested until somebody above it decides" }
         if !charter.contested.isEmpty { remarks.append("\(charter.contested.count) charters contradict each other: \(charter.contested.map(\.hex).joined(separator: ", ")); nothing is granted until the roots sign one that sets them aside") }
-        return Report(root: root, facts: facts.count, problems: problems, remarks: remarks)
+        return Report(root: root, facts: ids.count, problems: problems, remarks: remarks)
     }
 }

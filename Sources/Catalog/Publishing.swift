@@ -10,9 +10,9 @@ extension Catalog {
 
     private func draftAndAdmit(_ kind: String, _ subject: Digest?, _ body: [String: JSONValue], _ until: Milliseconds?, _ key: SigningKey) throws(MeshError) -> Fact {
         guard let author = key.publicKey.subject, let subject else { throw MeshError(.factInvalid, "a \(kind) needs a subject") }
-        let charter = charter, view = view
-        try requirePermission(kind, subject, body, author, view, charter)
-        let last = lastFact(by: key.publicKey), seq = (last?.seq ?? 0) + 1, seqMax = view.grants.seqMax(of: author)
+        let charter = charter, authorities = authorities
+        try Self.requirePermission(kind, subject, body, author, authorities, charter)
+        let last = try lastFact(by: key.publicKey), seq = (last?.seq ?? 0) + 1, seqMax = authorities.grants.seqMax(of: author)
         guard seq <= seqMax else {
             throw MeshError(.factLimit, "this key has signed \(seqMax) facts, which is all it may", hint: "make a new key and have it granted the same roles: capsule keys rotate")
         }
@@ -46,16 +46,16 @@ extension Catalog {
         guard Self.isChannelName(channel) else {
             throw MeshError(.channelInvalid, "“\(channel)” is not a channel", hint: "a channel begins with a letter and has lower-case letters, digits, dots and dashes: stable, beta-2")
         }
-        let view = view
-        if let withdrawal = view.withdrawals.first(where: { $0.capsule == capsule && $0.name == name }) { throw Self.withdrawn(withdrawal) }
-        guard let release = view.releases.first(where: { $0.capsule == capsule && $0.name == name }) else {
+        let view = try view(of: name)
+        if let withdrawal = view.withdrawals.first(where: { $0.capsule == capsule }) { throw Self.withdrawn(withdrawal) }
+        guard let release = view.releases.first(where: { $0.capsule == capsule }) else {
             throw MeshError(.releaseNotFound, "\(capsule) is no release of \(name)", hint: "release it first: capsule release \(capsule)")
         }
         guard !release.contested else {
             throw MeshError(.contested, "\(name)@\(release.version) is contested", hint: "release another version, or have somebody above its publisher decide")
         }
-        let last = view.channels.first { $0.name == name && $0.channel == channel }
-        if newEpoch, !(key.publicKey.subject.map(view.grants.isRoot) ?? false) {
+        let last = view.channels.first { $0.channel == channel }
+        if newEpoch, !authorities.isRoot(key.publicKey) {
             throw MeshError(.notGranted, "a new epoch is a root's to open", hint: "sign with a root key: --key root")
         }
         let epoch = (last?.epoch ?? 0) + (newEpoch ? 1 : 0), ver = newEpoch ? 1 : (last?.ver ?? 0) + 1
@@ -71,16 +71,16 @@ extension Catalog {
     ///
     /// - Throws: `member_unknown`, `fact_not_found` (`keep` is none of the key's), `not_granted`.
     public func revoke(_ id: KeyID, keep: Digest?, reason: String, by key: SigningKey) throws(MeshError) -> Fact {
-        guard let known = snapshot.facts.first(where: { $0.author.id == id })?.author ?? charter.roots.first(where: { $0.id == id }) else {
-            guard view.grants.isKnown(id.digest) else { throw MeshError(.memberUnknown, "nobody in this mesh has the key \(id.short)", hint: "`capsule catalog show` lists the keys") }
+        guard let known = authors[id.digest]?.key ?? charter.roots.first(where: { $0.id == id }) else {
+            guard authorities.everGranted.isKnown(id.digest) else { throw MeshError(.memberUnknown, "nobody in this mesh has the key \(id.short)", hint: "`capsule catalog show` lists the keys") }
             return try publish(kind: "revoke", subject: id.digest, body: ["reason": .string(reason)], by: key)
         }
         var body: [String: JSONValue] = ["reason": .string(reason)]
         if known != key.publicKey {
             if let keep {
-                guard fact(keep)?.author == known else { throw MeshError(.factNotFound, "\(keep) is no fact of the key \(id.short)", hint: "`capsule catalog show --author \(id.short)` lists them") }
+                guard try fact(keep)?.author == known else { throw MeshError(.factNotFound, "\(keep) is no fact of the key \(id.short)", hint: "`capsule catalog show --author \(id.short)` lists them") }
                 body["keep"] = .string(keep.hex)
-            } else if let last = lastFact(by: known) {
+            } else if let last = try lastFact(by: known) {
                 body["keep"] = .string(last.id.hex)
             }
         }
@@ -93,9 +93,9 @@ extension Catalog {
         return try publish(kind: Fact.successorKind, subject: new.publicKey.subject, body: ["key": .string(new.publicKey.hex), "proof": .string(Base64.encode(proof))], by: old)
     }
 
-    private func requirePermission(_ kind: String, _ subject: Digest, _ body: [String: JSONValue], _ author: Digest, _ view: CatalogView, _ charter: Charter) throws(MeshError) {
+    private static func requirePermission(_ kind: String, _ subject: Digest, _ body: [String: JSONValue], _ author: Digest, _ authorities: Authorities, _ charter: Charter) throws(MeshError) {
         func refuse(_ what: String, _ hint: String) -> MeshError { MeshError(.notGranted, "this key may not \(what) in this mesh", hint: hint) }
-        guard view.revocations.kept[author] == nil else { throw refuse("say anything more: it was revoked", "make a new key and ask for a grant") }
+        guard authorities.revocations.kept[author] == nil else { throw refuse("say anything more: it was revoked", "make a new key and ask for a grant") }
         switch kind {
         case "grant":
             guard charter.contested.isEmpty else {
@@ -103,30 +103,30 @@ extension Catalog {
             }
             let role = body["role"]?.string.flatMap(Role.init(rawValue:)) ?? .member
             let scope = (body["scope"]?.array ?? []).compactMap(\.string).map(Glob.init)
-            guard view.grants.mayGrant(role, scope, issuer: author) else {
+            guard authorities.grants.mayGrant(role, scope, issuer: author) else {
                 throw refuse("grant the role \(role.rawValue)\(scope.isEmpty ? "" : " for \(scope.map(\.description).joined(separator: ", "))")",
                              "it needs the roles grantor and \(role.rawValue) itself, in that scope; ask a root or a grantor who has them")
             }
-            guard body["seqMax"] == nil || view.grants.isRoot(author) else { throw refuse("raise how many facts a key may sign", "ask a root") }
+            guard body["seqMax"] == nil || authorities.grants.isRoot(author) else { throw refuse("raise how many facts a key may sign", "ask a root") }
         case "revoke":
             guard !charter.roots.contains(where: { $0.subject == subject }) else {
                 throw MeshError(.notGranted, "a root cannot be revoked", hint: "sign a charter without it: capsule keys rotate")
             }
-            guard subject == author || view.grants.ancestors(of: subject).contains(author) else {
+            guard subject == author || authorities.everGranted.ancestors(of: subject).contains(author) else {
                 throw refuse("revoke that one", "ask a root, or somebody in the chain of grants above it")
             }
         case "release", "withdraw", "channel":
             let name = body["name"]?.string ?? ""
-            guard view.grants.mayPublish(name, author) else {
+            guard authorities.grants.mayPublish(name, author) else {
                 throw refuse("publish “\(name)”", "ask a grantor of the mesh: capsule keys trust KEY.pub --role publisher --scope \(name)")
             }
         case "rebuilt", "rebuild-commit":
-            guard view.roles(of: author)[.builder] != nil else { throw refuse("vouch for builds", "ask a grantor of the mesh: capsule keys trust KEY.pub --role builder") }
+            guard authorities.roles(of: author)[.builder] != nil else { throw refuse("vouch for builds", "ask a grantor of the mesh: capsule keys trust KEY.pub --role builder") }
         case Fact.successorKind:
-            guard !view.grants.isRoot(author) else { throw refuse("be succeeded: it is a root", "roots change by a new charter: capsule keys rotate --root") }
-            guard view.grants.isKnown(author) else { throw refuse("say anything", "ask a member for an invitation") }
+            guard !authorities.grants.isRoot(author) else { throw refuse("be succeeded: it is a root", "roots change by a new charter: capsule keys rotate --root") }
+            guard authorities.grants.isKnown(author) else { throw refuse("say anything", "ask a member for an invitation") }
         default:
-            guard view.grants.isKnown(author) else { throw refuse("say anything", "ask a member for an invitation") }
+            guard authorities.grants.isKnown(author) else { throw refuse("say anything", "ask a member for an invitation") }
         }
     }
 }

@@ -15,12 +15,12 @@ extension Catalog {
         public internal(set) var contested: Bool
 
         /// nil for what is no release, or by someone who may not publish the name.
-        init?(_ fact: Fact, _ permissions: Permissions) {
-            guard fact.kind == "release", let capsule = fact.subject, let name = fact.body["name"]?.string.flatMap({ try? CapsuleName(parsing: $0) }),
-                  let version = fact.body["version"]?.string.flatMap({ try? SemanticVersion(parsing: $0) }), permissions.mayPublish(name, fact.author) else { return nil }
+        init?(_ fact: Fact, _ authorities: Authorities) {
+            guard fact.kind == "release", let capsule = fact.subject, let name = fact.name,
+                  let version = fact.body["version"]?.string.flatMap({ try? SemanticVersion(parsing: $0) }), authorities.mayPublish(name, fact.author) else { return nil }
             (self.capsule, self.name, self.version, publisher, self.fact, at) = (capsule, name, version, fact.author, fact.id, fact.at)
             notes = fact.body["notes"]?.string
-            contested = permissions.isEquivocator(fact.author)
+            contested = authorities.isEquivocator(fact.author)
         }
 
         var asContested: Release {
@@ -51,10 +51,10 @@ extension Catalog {
         public let at: Milliseconds
 
         /// nil for what is no withdrawal, or by someone who may not publish the name.
-        init?(_ fact: Fact, counts: Bool, _ permissions: Permissions) {
-            guard fact.kind == "withdraw", let capsule = fact.subject, let name = fact.body["name"]?.string.flatMap({ try? CapsuleName(parsing: $0) }) else { return nil }
+        init?(_ fact: Fact, counts: Bool, _ authorities: Authorities) {
+            guard fact.kind == "withdraw", let capsule = fact.subject, let name = fact.name else { return nil }
             isForSecurity = fact.body["security"] == .bool(true)
-            guard counts && permissions.mayPublish(name, fact.author) || isForSecurity && permissions.mayEverPublish(name, fact.author) else { return nil }
+            guard counts && authorities.mayPublish(name, fact.author) || isForSecurity && authorities.mayEverPublish(name, fact.author) else { return nil }
             (self.capsule, self.name, author, self.fact, at) = (capsule, name, fact.author, fact.id, fact.at)
             reason = fact.body["reason"]?.string
         }

@@ -259,6 +259,12 @@ public struct OpenFile: ~Copyable, Sendable {
         guard Self.writeAll(descriptor, bytes, &number) else { throw Files.failure("write", path, number) }
     }
 
+    /// From the beginning of the file on, whatever was written to it last; the next write goes on from there.
+    public func rewrite(start bytes: [UInt8]) throws(MeshError) {
+        guard lseek(descriptor, 0, SEEK_SET) == 0 else { throw Files.failure("write", path) }
+        try write(bytes)
+    }
+
     private static func writeAll(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, _ number: inout Int32) -> Bool {
         var done = 0
         while done < bytes.count {
