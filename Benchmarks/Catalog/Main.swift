@@ -23,7 +23,7 @@ private struct Clock: WallClock {
 private func measure<T>(_ body: () throws -> T) rethrows -> (result: T, seconds: Double, cpu: Double) {
     func cpu() -> Double {
         var usage = rusage()
-        getrusage(RUSAGE_SELF, &usage)
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         return Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
     }
     let start = ContinuousClock.now, before = cpu()
@@ -34,7 +34,7 @@ private func measure<T>(_ body: () throws -> T) rethrows -> (result: T, seconds:
 
 private func peakMiB() -> Int {
     var usage = rusage()
-    getrusage(RUSAGE_SELF, &usage)
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     return usage.ru_maxrss / 1024
 }
 

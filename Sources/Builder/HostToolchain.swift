@@ -15,7 +15,7 @@ package struct HostToolchain: Sendable, Hashable {
     private static let packageListBytesMax = 64 << 20
 
     /// CPUs of this host that are running.
-    static var processors: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+    static var processors: Int { ProcessorCount.here }
 
     /// What the toolchain makes things for, as OCI writes it: `linux/amd64`.
     static var target: String {

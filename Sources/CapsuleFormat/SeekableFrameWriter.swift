@@ -16,7 +16,7 @@ package final class SeekableFrameWriter {
     package init(to file: consuming OpenFile, codec: any FrameCodec) {
         self.file = file
         self.codec = codec
-        inFlightMax = 2 * max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        inFlightMax = 2 * ProcessorCount.here
     }
 
     deinit { for job in inFlight { job.work.drop() } }

@@ -7,11 +7,11 @@ extension StoreIndex {
     /// Lists a capsule and its tree. One that was packed here stays so whoever brings it again.
     func list(_ capsule: CapsuleStore.StoredCapsule, root: CapsuleRoot, journaled: Int64? = nil) throws(MeshError) {
         try apply(journaled: journaled) { db in
-            let known = try Row.fetchOne(db, sql: "SELECT origin, added FROM capsules WHERE digest = ?", arguments: [capsule.digest.hex])
-            let origin = capsule.origin == .packed ? capsule.origin.rawValue : known.map { $0[0] } ?? capsule.origin.rawValue
+            let known = try Row.fetchOne(db, sql: "SELECT origin, added FROM capsules WHERE digest = ?", arguments: [capsule.digest.hex]).map { row in (origin: try row.get(0, String.self), added: try row.get(1, Int64.self)) }
+            let origin = capsule.origin == .packed ? capsule.origin.rawValue : known?.origin ?? capsule.origin.rawValue
             let values: [any DatabaseValueConvertible] = [
                 capsule.digest.hex, capsule.name.description, capsule.version.description, origin, capsule.files, capsule.bytes,
-                known.map { $0[1] as Int64 } ?? capsule.addedAt,
+                known?.added ?? capsule.addedAt,
             ]
             try db.execute(sql: "INSERT OR REPLACE INTO capsules VALUES (?, ?, ?, ?, ?, ?, ?, ?)", arguments: StatementArguments(values + [Self.sum(values.map(\.databaseValue))]))
             try Self.insertTree(db, index: root.index, chunks: root.chunks, kind: root.manifest.tree)
@@ -33,7 +33,7 @@ extension StoreIndex {
     func tree(_ index: Digest) throws(MeshError) -> (chunks: Digest, kind: TreeKind)? {
         try read { db in
             guard let row = try Row.fetchOne(db, sql: "SELECT chunks, kind FROM trees WHERE tree = ?", arguments: [index.hex]),
-                let chunks = Digest(hex: row[0] as String), let kind = TreeKind(rawValue: row[1])
+                let chunks = Digest(hex: try row.get(0, String.self)), let kind = TreeKind(rawValue: try row.get(1, String.self))
             else { return nil }
             return (chunks, kind)
         }
@@ -81,8 +81,8 @@ extension StoreIndex {
                         .storeIndexDamaged, "\(path) lists a capsule otherwise than it was listed", hint: "make the index again from the packs: capsule fsck --rebuild")
                 }
                 return (
-                    digest: row[0] as String, name: row[1] as String, version: row[2] as String, origin: row[3] as String,
-                    files: row[4] as Int, bytes: row[5] as Int64, added: row[6] as Int64
+                    digest: try row.get(0, String.self), name: try row.get(1, String.self), version: try row.get(2, String.self), origin: try row.get(3, String.self),
+                    files: try row.get(4, Int.self), bytes: try row.get(5, Int64.self), added: try row.get(6, Int64.self)
                 )
             }
         }
@@ -120,7 +120,7 @@ extension StoreIndex {
             try Row.fetchAll(
                 db, sql: "SELECT type, envelope FROM referrers WHERE capsule = ? ORDER BY digest, type", arguments: [capsule.hex]
             ).map { row in
-                ReferrerDocument(bytes: Array((row[1] as String).utf8), artifactType: row[0])
+                ReferrerDocument(bytes: Array((try row.get(1, String.self)).utf8), artifactType: try row.get(0, String.self))
             }
         }
     }
@@ -153,7 +153,7 @@ extension StoreIndex {
             let row = try Row.fetchOne(
                 db, sql: "SELECT COUNT(*), IFNULL(SUM(LENGTH(CAST(envelope AS BLOB))), 0) FROM referrers WHERE capsule = ?",
                 arguments: [capsule.hex])
-            return row.map { ($0[0], $0[1]) } ?? (0, 0)
+            return try row.map { (try $0.get(0, Int.self), try $0.get(1, Int.self)) } ?? (0, 0)
         }
     }
 

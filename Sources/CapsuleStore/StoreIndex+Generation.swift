@@ -12,9 +12,9 @@ extension StoreIndex {
     /// For chunks that were seen here when `generation` was read, and are all committed now. nil while there are no packs.
     func mark(at generation: Int64) throws(MeshError) -> SourceMemory.Mark? {
         try read { db in
-            guard let row = try Row.fetchOne(db, sql: "SELECT id, digest FROM packs ORDER BY id DESC LIMIT 1"), let digest = Digest(hex: row[1] as String)
+            guard let row = try Row.fetchOne(db, sql: "SELECT id, digest FROM packs ORDER BY id DESC LIMIT 1"), let digest = Digest(hex: try row.get(1, String.self))
             else { return nil }
-            return SourceMemory.Mark(generation: generation, pack: row[0], packDigest: digest)
+            return SourceMemory.Mark(generation: generation, pack: try row.get(0, Int64.self), packDigest: digest)
         }
     }
 

@@ -19,21 +19,21 @@ extension StoreIndex {
     func chunks(inPack pack: Int64) throws(MeshError) -> [(digest: Digest, place: ChunkPlace)] {
         try read { db in
             try Row.fetchAll(db, sql: "SELECT a, b, c, d, start, frame, place, length FROM chunks WHERE pack = ? ORDER BY start, place", arguments: [pack])
-                .map { row in (Self.digest(row), ChunkPlace(pack: pack, start: row[4], frameBytes: row[5], place: row[6], length: row[7])) }
+                .map { row in (try Self.digest(row), ChunkPlace(pack: pack, start: try row.get(4, Int64.self), frameBytes: try row.get(5, Int.self), place: try row.get(6, Int.self), length: try row.get(7, Int.self))) }
         }
     }
 
     /// Of the first four columns.
-    private static func digest(_ row: Row) -> Digest {
-        func word(_ i: Int) -> UInt64 { UInt64(bitPattern: row[i] as Int64) }
-        return Digest(words: (word(0), word(1), word(2), word(3)))
+    private static func digest(_ row: Row) throws -> Digest {
+        func word(_ i: Int) throws -> UInt64 { UInt64(bitPattern: row[i] as Int64) }
+        return Digest(words: (try word(0), try word(1), try word(2), try word(3)))
     }
 
     /// Every chunk, with the pack from which it is read.
     func eachChunk(_ body: (_ pack: Int64, _ chunk: Digest, _ length: Int) -> Void) throws(MeshError) {
         try read { db in
             let rows = try Row.fetchCursor(db, sql: "SELECT a, b, c, d, pack, length FROM chunks")
-            while let row = try rows.next() { body(row[4], Self.digest(row), row[5]) }
+            while let row = try rows.next() { body(try row.get(4, Int64.self), try Self.digest(row), try row.get(5, Int.self)) }
         }
     }
 
@@ -42,7 +42,7 @@ extension StoreIndex {
         try read { db in
             var out: [Digest: [Int64]] = [:]
             let rows = try Row.fetchCursor(db, sql: "SELECT blob, pack FROM names")
-            while let row = try rows.next() { if let digest = Digest(hex: row[0] as String) { out[digest, default: []].append(row[1]) } }
+            while let row = try rows.next() { if let digest = Digest(hex: try row.get(0, String.self)) { out[digest, default: []].append(try row.get(1, Int64.self)) } }
             return out
         }
     }
@@ -79,7 +79,7 @@ extension StoreIndex {
     func faults(thorough: Bool) throws(MeshError) -> [String] {
         try read { db in
             var out = try String.fetchAll(db, sql: thorough ? "PRAGMA integrity_check(20)" : "PRAGMA quick_check(20)").filter { $0 != "ok" }
-            let schema = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+            let schema = "SELECT type || ' ' || name || ' ' || tbl_name || ' ' || IFNULL(sql, '') FROM sqlite_master ORDER BY name, type"
             let wanted = try DatabaseQueue().write { fresh in
                 try Self.create(fresh)
                 return try String.fetchAll(fresh, sql: schema)
@@ -127,7 +127,7 @@ extension StoreIndex {
     func packs() throws(MeshError) -> [Pack] {
         try read { db in
             try Row.fetchAll(db, sql: "SELECT id, digest, bytes, content FROM packs").compactMap { row in
-                Digest(hex: row[1] as String).map { Pack(id: row[0], digest: $0, bytes: row[2], content: row[3]) }
+                try Digest(hex: try row.get(1, String.self)).map { Pack(id: try row.get(0, Int64.self), digest: $0, bytes: try row.get(2, Int64.self), content: try row.get(3, Int64.self)) }
             }
         }
     }

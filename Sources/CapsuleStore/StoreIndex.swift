@@ -246,9 +246,24 @@ extension StoreIndex {
 
     /// From a row of its digest, size and base.
     static func blob(_ row: Row, _ db: Database) throws -> PackFooter.Blob? {
-        guard let digest = Digest(hex: row[0] as String) else { return nil }
+        guard let digest = Digest(hex: try row.get(0, String.self)) else { return nil }
         let pieces = try Row.fetchAll(db, sql: "SELECT digest, length FROM pieces WHERE blob = ? ORDER BY position", arguments: [digest.hex])
-            .compactMap { piece in Digest(hex: piece[0] as String).map { ChunkReference(digest: $0, length: piece[1]) } }
-        return PackFooter.Blob(digest: digest, size: row[1], pieces: pieces, base: (row[2] as String?).flatMap { Digest(hex: $0) })
+            .compactMap { piece in try Digest(hex: try piece.get(0, String.self)).map { ChunkReference(digest: $0, length: try piece.get(1, Int.self)) } }
+        return PackFooter.Blob(digest: digest, size: try row.get(1, Int64.self), pieces: pieces, base: (try row.getIfPresent(2, String.self)).flatMap { Digest(hex: $0) })
+    }
+}
+
+extension Row {
+    /// A file that is damaged can hold anything in any column.
+    func get<T: DatabaseValueConvertible>(_ i: Int, _ type: T.Type) throws -> T {
+        guard let value = try getIfPresent(i, type) else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a value is missing that was written") }
+        return value
+    }
+
+    func getIfPresent<T: DatabaseValueConvertible>(_ i: Int, _ type: T.Type) throws -> T? {
+        let stored = self[i] as DatabaseValue
+        if stored.isNull { return nil }
+        guard let value = T.fromDatabaseValue(stored) else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a value is of another kind than was written") }
+        return value
     }
 }

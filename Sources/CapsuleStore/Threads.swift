@@ -7,7 +7,7 @@ internal import Synchronization
 struct Threads: ~Copyable {
     private var handles: [pthread_t] = []
 
-    static let cores = max(1, min(16, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    static let cores = min(16, ProcessorCount.here)
 
     private final class Body: Sendable {
         let run: @Sendable () -> Void

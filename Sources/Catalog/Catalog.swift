@@ -113,8 +113,13 @@ public final class Catalog: Sendable {
     ///
     /// - Parameter peer: who brought them; nil for a file.
     public func admit(_ envelopes: [[UInt8]], from peer: KeyID? = nil) throws(MeshError) -> Admission {
-        let mesh = meshID
-        let results = Self.onAllCores(envelopes.count) { i -> Result<Fact, MeshError> in
+        let checked = Self.check(envelopes, mesh: meshID)
+        return try admit(checked.facts, checked.refused, from: peer)
+    }
+
+    /// Form and signature of each, on all cores.
+    static func check(_ envelopes: [[UInt8]], mesh: Digest) -> (facts: [Fact], refused: [MeshError]) {
+        let results = onAllCores(envelopes.count) { i -> Result<Fact, MeshError> in
             do throws(MeshError) { return .success(try Fact(parsing: envelopes[i], mesh: mesh)) } catch { return .failure(error) }
         }
         var parsed: [Fact] = [], refused: [MeshError] = []
@@ -124,7 +129,7 @@ public final class Catalog: Sendable {
             case .failure(let error): refused.append(error)
             }
         }
-        return try admit(parsed, refused, from: peer)
+        return (parsed, refused)
     }
 
     private static func onAllCores<T: Sendable>(_ count: Int, _ body: @Sendable (Int) -> T) -> [T] {

@@ -1,5 +1,7 @@
+internal import Dispatch
 internal import Glibc
 public import MeshCore
+internal import Synchronization
 
 /// Charter and facts of a mesh in one file, for sites that no cable reaches. docs/formats/facts.md is normative:
 /// `"OSFX" ‖ u8 1 ‖ 3 zero bytes ‖ mesh[32] ‖ root[32] ‖ u32 charters ‖ u64 facts`, then each as `u32 length ‖ envelope`, the charters
@@ -53,7 +55,38 @@ public enum FactFile {
     }
 
     public struct Taken: Sendable {
-        public var admitted = 0, known = 0, waiting = 0, refused = 0
+        public private(set) var admitted = 0, known = 0, waiting = 0, refused = 0
+
+        mutating func add(_ admission: Catalog.Admission) {
+            admitted += admission.admitted.count
+            known += admission.known
+            waiting += admission.waiting
+            refused += admission.refused.count
+        }
+    }
+
+    private static let batchFacts = 32_768
+
+    /// Facts that are checked on other threads.
+    private final class Checking: Sendable {
+        private let result = Mutex<(facts: [Fact], refused: [MeshError])>(([], []))
+        private let done = DispatchGroup()
+
+        static func begin(_ envelopes: [[UInt8]], mesh: Digest) -> Checking {
+            let checking = Checking()
+            DispatchQueue.global().async(group: checking.done) {
+                let checked = Catalog.check(envelopes, mesh: mesh)
+                checking.result.withLock { $0 = checked }
+            }
+            return checking
+        }
+
+        private var checked: (facts: [Fact], refused: [MeshError]) {
+            done.wait()
+            return result.withLock { $0 }
+        }
+        var facts: [Fact] { checked.facts }
+        var refused: [MeshError] { checked.refused }
     }
 
     /// A batch at a time: a file may be larger than the memory.
@@ -73,20 +106,19 @@ public enum FactFile {
         var chain: [[UInt8]] = []
         for _ in 0..<charters { chain.append(try reader.next(bytesMax: Limits.controlMessageBytesMax)) }
         _ = try catalog.adopt(charters: chain)
-        var taken = Taken(), batch: [[UInt8]] = []
-        func flush() throws(MeshError) {
-            let admission = try catalog.admit(batch)
-            taken.admitted += admission.admitted.count
-            taken.known += admission.known
-            taken.waiting += admission.waiting
-            taken.refused += admission.refused.count
-            batch.removeAll(keepingCapacity: true)
-        }
-        for _ in 0..<facts {
-            batch.append(try reader.next(bytesMax: Limits.factEnvelopeBytesMax))
-            if batch.count == Limits.factsPerMessageMax { try flush() }
-        }
-        if !batch.isEmpty { try flush() }
+        var taken = Taken(), left = facts
+        // One batch is checked while the one before is written. Each is one transaction, and every one touches most of the index.
+        var checking: Checking?
+        repeat {
+            var batch: [[UInt8]] = []
+            while left > 0, batch.count < batchFacts {
+                batch.append(try reader.next(bytesMax: Limits.factEnvelopeBytesMax))
+                left -= 1
+            }
+            let before = checking
+            checking = batch.isEmpty ? nil : Checking.begin(batch, mesh: mesh)
+            if let before { taken.add(try catalog.admit(before.facts, before.refused)) }
+        } while checking != nil
         guard reader.isAtEnd else { throw invalid(path, "something follows its facts") }
         return taken
     }

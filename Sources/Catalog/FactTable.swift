@@ -73,13 +73,13 @@ struct FactTable: Sendable {
             out.control = try Data.fetchAll(db, sql: "SELECT envelope FROM fact WHERE kind IN ('grant', 'revoke', 'successor')").map { Array($0) }
             let authors = try Row.fetchCursor(db, sql: "SELECT a, key, facts, seq, doubled FROM author")
             while let row = try authors.next() {
-                guard let key = PublicKey(bytes: Array(row[1] as Data)) else { continue }
-                out.authors.append(AuthorRow(number: row[0], key: key, facts: row[2], seqMax: row[3], doubled: row[4]))
+                guard let key = PublicKey(bytes: Array(try row.get(1, Data.self))) else { continue }
+                out.authors.append(AuthorRow(number: try row.get(0, Int64.self), key: key, facts: try row.get(2, Int.self), seqMax: try row.get(3, Int.self), doubled: try row.get(4, Int.self)))
             }
             let buckets = try Row.fetchCursor(db, sql: "SELECT b, root, ids, rows FROM bucket")
             while let row = try buckets.next() {
-                let number: Int = row[0], ids = Self.digests(row[2] as Data), rows = Self.numbers(row[3] as Data)
-                guard (0..<FactIndex.bucketCount).contains(number), ids.count == rows.count, let root = Digest(bytes: row[1] as Data) else {
+                let number = try row.get(0, Int.self), ids = Self.digests(try row.get(2, Data.self)), rows = Self.numbers(try row.get(3, Data.self))
+                guard (0..<FactIndex.bucketCount).contains(number), ids.count == rows.count, let root = Digest(bytes: try row.get(1, Data.self)) else {
                     throw MeshError(.catalogDamaged, "\(path) does not list its facts as they were written", hint: "restore a backup of the home, or join the mesh again")
                 }
                 out.index.load(number, FactIndex.Bucket(ids: ids, rows: rows, root: root))
@@ -111,14 +111,14 @@ struct FactTable: Sendable {
     static func facts(at seq: Int, of author: Int64, _ db: Database) throws -> [Placed] {
         let statement = try db.cachedStatement(sql: "SELECT id, n, kind FROM fact WHERE author = ? AND seq = ?")
         return try Row.fetchAll(statement, arguments: [author, seq]).compactMap { row in
-            Digest(bytes: row[0] as Data).map { Placed(id: $0, row: row[1], isControl: Fact.isControl(row[2] as String)) }
+            try Digest(bytes: try row.get(0, Data.self)).map { Placed(id: $0, row: try row.get(1, Int64.self), isControl: Fact.isControl(try row.get(2, String.self))) }
         }
     }
 
     func places(of author: Int64) throws(MeshError) -> [FactPlace] {
         try read { db in
             try Row.fetchAll(db, sql: "SELECT id, seq, prev FROM fact WHERE author = ?", arguments: [author]).compactMap { row in
-                Digest(bytes: row[0] as Data).map { FactPlace(id: $0, seq: row[1], prev: (row[2] as Data?).flatMap { Digest(bytes: $0) }) }
+                try Digest(bytes: try row.get(0, Data.self)).map { FactPlace(id: $0, seq: try row.get(1, Int.self), prev: (try row.getIfPresent(2, Data.self)).flatMap { Digest(bytes: $0) }) }
             }
         }
     }
@@ -171,7 +171,7 @@ struct FactTable: Sendable {
         try read { db in
             for clause in ["IN", "NOT IN"] {
                 let rows = try Row.fetchCursor(db, sql: "SELECT n, envelope FROM fact WHERE kind \(clause) ('grant', 'revoke', 'successor') ORDER BY n")
-                while let row = try rows.next() { try body(row[0], Array(row[1] as Data)) }
+                while let row = try rows.next() { try body(try row.get(0, Int64.self), Array(try row.get(1, Data.self))) }
             }
         }
     }
@@ -216,8 +216,8 @@ struct FactTable: Sendable {
     func pin(name: String, channel: String) throws(MeshError) -> ChannelPin? {
         try read { db in
             guard let row = try Row.fetchOne(db, sql: "SELECT capsule, epoch, ver, fact FROM pin WHERE name = ? AND channel = ?", arguments: [name, channel]),
-                  let capsule = Digest(bytes: row[0] as Data), let fact = Digest(bytes: row[3] as Data), let name = try? CapsuleName(parsing: name) else { return nil }
-            return ChannelPin(name: name, channel: channel, capsule: capsule, epoch: row[1], ver: row[2], fact: fact)
+                  let capsule = Digest(bytes: try row.get(0, Data.self)), let fact = Digest(bytes: try row.get(3, Data.self)), let name = try? CapsuleName(parsing: name) else { return nil }
+            return ChannelPin(name: name, channel: channel, capsule: capsule, epoch: try row.get(1, Int.self), ver: try row.get(2, Int.self), fact: fact)
         }
     }
 
@@ -269,5 +269,20 @@ struct FactTable: Sendable {
         case .SQLITE_BUSY, .SQLITE_LOCKED: return MeshError(.catalogBusy, "\(path) is in use by another process", hint: "try again in a moment")
         default: return MeshError(.catalogDamaged, "\(path): \(error)", hint: "restore a backup of the home, or join the mesh again", cause: error)
         }
+    }
+}
+
+extension Row {
+    /// A file that is damaged can hold anything in any column.
+    fileprivate func get<T: DatabaseValueConvertible>(_ i: Int, _ type: T.Type) throws -> T {
+        guard let value = try getIfPresent(i, type) else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a value is missing that was written") }
+        return value
+    }
+
+    fileprivate func getIfPresent<T: DatabaseValueConvertible>(_ i: Int, _ type: T.Type) throws -> T? {
+        let stored = self[i] as DatabaseValue
+        if stored.isNull { return nil }
+        guard let value = T.fromDatabaseValue(stored) else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "a value is of another kind than was written") }
+        return value
     }
 }

@@ -1,5 +1,7 @@
+internal import Dispatch
 package import MeshCore
 package import Signing
+internal import Synchronization
 
 /// The ids of a set under a session's key: 64 bits each, so that no author can choose facts that collide in it.
 package typealias SessionKey = ShortHashKey
@@ -51,23 +53,58 @@ package struct RatelessSketch: Sendable {
         }
     }
 
-    package private(set) var symbols: [Symbol]
+    package let symbols: [Symbol]
 
     /// The first `count` sums over the ids.
     package init(_ ids: [UInt64], key: SessionKey, count: Int) {
-        symbols = [Symbol](repeating: Symbol(), count: count)
-        guard count > 0 else { return }
-        let end = UInt64(count)
-        symbols.withUnsafeMutableBufferPointer { symbols in
+        let parts = Self.onAllCores(ids) { ids in
+            var symbols = [Symbol](repeating: Symbol(), count: count)
             for id in ids {
                 let check = key.check(of: id)
-                var places = Places(id), place: UInt64 = 0
-                while place < end {
-                    symbols[Int(place)].add(id, check, 1)
-                    place = places.next()
-                }
+                Self.eachPlace(of: id, below: count) { symbols[$0].add(id, check, 1) }
+            }
+            return symbols
+        }
+        symbols = parts.dropFirst().reduce(parts[0]) { sum, part in
+            zip(sum, part).map { a, b in
+                var out = a
+                out.ids ^= b.ids
+                out.checks ^= b.checks
+                out.count &+= b.count
+                return out
             }
         }
+    }
+
+    /// How many ids take part in each of the first `count` sums.
+    package static func counts(_ ids: [UInt64], count: Int) -> [Int64] {
+        let parts = onAllCores(ids) { ids in
+            var counts = [Int64](repeating: 0, count: count)
+            for id in ids { eachPlace(of: id, below: count) { counts[$0] += 1 } }
+            return counts
+        }
+        return parts.dropFirst().reduce(parts[0]) { sum, part in zip(sum, part).map { $0 + $1 } }
+    }
+
+    private static func eachPlace(of id: UInt64, below count: Int, _ body: (Int) -> Void) {
+        var places = Places(id), place: UInt64 = 0
+        while place < UInt64(count) {
+            body(Int(place))
+            place = places.next()
+        }
+    }
+
+    /// At least one part.
+    private static func onAllCores<T: Sendable>(_ ids: [UInt64], _ body: @Sendable (ArraySlice<UInt64>) -> T) -> [T] {
+        // Below this a thread costs more than it saves.
+        let share = max(20_000, (ids.count + ProcessorCount.here - 1) / ProcessorCount.here), shares = max(1, (ids.count + share - 1) / share)
+        guard shares > 1 else { return [body(ids[...])] }
+        let parts = Mutex<[T]>([])
+        DispatchQueue.concurrentPerform(iterations: shares) { i in
+            let part = body(ids[i * share..<min((i + 1) * share, ids.count)])
+            parts.withLock { $0.append(part) }
+        }
+        return parts.withLock { $0 }
     }
 
     /// About how many ids two sets differ in, from the counts of their sums: the i-th differs by so many on average as both differ in

@@ -142,7 +142,7 @@ package enum Reconciliation {
         let mapped = map(ids, question.key)
         var wanted = question.wanted
         if wanted == 0 {
-            let counts = RatelessSketch(mapped, key: question.key, count: question.counts.count).symbols.map(\.count)
+            let counts = RatelessSketch.counts(mapped, count: question.counts.count)
             let d = RatelessSketch.estimate(counts, question.counts)
             wanted = d < symbolsMax ? symbols(for: d) : .max
         }
@@ -178,7 +178,7 @@ package enum Reconciliation {
             mapped = map(ids, key)
         }
 
-        package var first: Question { Question(key: key, counts: RatelessSketch(mapped, key: key, count: countsSent).symbols.map(\.count)) }
+        package var first: Question { Question(key: key, counts: RatelessSketch.counts(mapped, count: countsSent)) }
 
         package mutating func take(_ answer: Answer) throws(MeshError) -> Step {
             guard !answer.symbols.isEmpty else { return .list }

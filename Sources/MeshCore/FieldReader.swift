@@ -14,7 +14,8 @@ public struct FieldReader {
 
     public func path(_ key: String) -> String { pointer + "/" + Self.escape(key) }
     public static func escape(_ key: String) -> String {
-        String(key.flatMap { $0 == "~" ? Array("~0") : $0 == "/" ? Array("~1") : [$0] })
+        guard key.utf8.contains(where: { $0 == UInt8(ascii: "~") || $0 == UInt8(ascii: "/") }) else { return key }
+        return String(key.flatMap { $0 == "~" ? Array("~0") : $0 == "/" ? Array("~1") : [$0] })
     }
 
     public mutating func optional(_ key: String) -> JSONValue? {
@@ -90,18 +91,18 @@ public struct FieldReader {
         MeshError(.fieldInvalid, "\(pointer.isEmpty ? "the document" : pointer) must be \(wanted)", hint: "write \(wanted) there", pointer: pointer)
     }
 
-    private static func string(_ value: JSONValue, _ pointer: String) throws(MeshError) -> String {
-        guard let value = value.string else { throw wrongType("a string", pointer) }
+    private static func string(_ value: JSONValue, _ pointer: @autoclosure () -> String) throws(MeshError) -> String {
+        guard let value = value.string else { throw wrongType("a string", pointer()) }
         return value
     }
 
-    private static func integer(_ value: JSONValue, _ pointer: String) throws(MeshError) -> Int {
-        guard let value = value.integer else { throw wrongType("an integer", pointer) }
+    private static func integer(_ value: JSONValue, _ pointer: @autoclosure () -> String) throws(MeshError) -> Int {
+        guard let value = value.integer else { throw wrongType("an integer", pointer()) }
         return Int(value)
     }
 
-    private static func bool(_ value: JSONValue, _ pointer: String) throws(MeshError) -> Bool {
-        guard let value = value.bool else { throw wrongType("true or false", pointer) }
+    private static func bool(_ value: JSONValue, _ pointer: @autoclosure () -> String) throws(MeshError) -> Bool {
+        guard let value = value.bool else { throw wrongType("true or false", pointer()) }
         return value
     }
 }

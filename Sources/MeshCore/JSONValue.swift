@@ -79,7 +79,7 @@ extension JSONValue {
             out.append(UInt8(ascii: "]"))
         case .object(let members):
             out.append(UInt8(ascii: "{"))
-            for (i, key) in members.keys.sorted(by: { $0.utf16.lexicographicallyPrecedes($1.utf16) }).enumerated() {
+            for (i, key) in members.keys.sorted(by: Self.precedes).enumerated() {
                 if i > 0 { out.append(UInt8(ascii: ",")) }
                 if let indent { newline(indent + 1) }
                 Self.write(string: key, to: &out)
@@ -92,8 +92,27 @@ extension JSONValue {
         }
     }
 
+    /// By UTF-16 units (RFC 8785 §3.2.3), which for ASCII are the bytes.
+    private static func precedes(_ a: String, _ b: String) -> Bool {
+        let isBefore = a.utf8.withContiguousStorageIfAvailable { a in
+            b.utf8.withContiguousStorageIfAvailable { b -> Bool? in
+                a.contains { $0 >= 0x80 } || b.contains { $0 >= 0x80 } ? nil : a.lexicographicallyPrecedes(b)
+            } ?? nil
+        } ?? nil
+        return isBefore ?? a.utf16.lexicographicallyPrecedes(b.utf16)
+    }
+
     private static func write(string: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
+        // Nearly all strings are written as they are.
+        if string.utf8.withContiguousStorageIfAvailable({ bytes in
+            guard !bytes.contains(where: { $0 < 0x20 || $0 == 0x22 || $0 == 0x5c }) else { return false }
+            out.append(contentsOf: bytes)
+            return true
+        }) ?? false {
+            out.append(UInt8(ascii: "\""))
+            return
+        }
         for byte in string.utf8 {
             switch byte {
             case 0x08: out.append(contentsOf: "\\b".utf8)
@@ -238,7 +257,16 @@ private struct JSONParser {
 
     private mutating func string() throws(MeshError) -> String {
         position += 1
-        var out: [UInt8] = []
+        // Up to the first escape there is nothing to put together, and mostly there is none.
+        let start = position
+        bytes.withUnsafeBufferPointer { bytes in
+            while position < bytes.count, bytes[position] != 0x22, bytes[position] != 0x5c, bytes[position] >= 0x20 { position += 1 }
+        }
+        if current == UInt8(ascii: "\"") {
+            defer { position += 1 }
+            return String(decoding: bytes[start..<position], as: UTF8.self)
+        }
+        var out = Array(bytes[start..<position])
         while true {
             guard let byte = current else { throw invalid("an unclosed string") }
             position += 1

@@ -33,6 +33,20 @@ import Testing
         #expect(try CapsuleStore(home: folder.home).fsck(read: true).isClean)
     }
 
+    /// A bit that rots in what a table is makes columns of other kinds, with nothing in them.
+    @Test(.enabled(if: (try? shell("python3 --version").status) == 0, "SKIPPED: python3 is not installed"), arguments: [("pieces", "digest TEXT"), ("blobs", "bytes INTEGER"), ("packs", "digest TEXT")])
+    func anotherTableIsAnError(table: String, column: String) throws {
+        let folder = try TemporaryFolder()
+        _ = try CapsuleStore(home: folder.home).pack(directory: try folder.writeApp())
+        let rotten = column.dropLast(2) + "," + column.suffix(1)
+        try Self.sql(folder, "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, '\(column)', '\(rotten)') WHERE name = '\(table)'")
+        var isFound = false
+        do { isFound = try !CapsuleStore(home: folder.home).fsck(read: false).isClean } catch { isFound = (error as? MeshError)?.code.name == "store_index_damaged" }
+        #expect(isFound)
+        try CapsuleStore.rebuildIndex(home: folder.home)
+        #expect(try CapsuleStore(home: folder.home).fsck(read: true).isClean)
+    }
+
     /// A row that is shown to people as it is.
     @Test(.enabled(if: (try? shell("python3 --version").status) == 0, "SKIPPED: python3 is not installed"), arguments: [
         "digest = 'x' || substr(digest, 2)", "name = 'other'", "version = '9.9.9'", "bytes = bytes + 1", "files = x'00'", "added = NULL OR 7",
