@@ -41,7 +41,7 @@ import Testing
         let rotten = column.dropLast(2) + "," + column.suffix(1)
         try Self.sql(folder, "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, '\(column)', '\(rotten)') WHERE name = '\(table)'")
         var isFound = false
-        do { isFound = try !CapsuleStore(home: folder.home).fsck(read: false).isClean } catch { isFound = (error as? MeshError)?.code.name == "store_index_damaged" }
+        do { isFound = try !CapsuleStore(home: folder.home).fsck(read: false).isClean } catch { isFound = error.code.name == "store_index_damaged" }
         #expect(isFound)
         try CapsuleStore.rebuildIndex(home: folder.home)
         #expect(try CapsuleStore(home: folder.home).fsck(read: true).isClean)
