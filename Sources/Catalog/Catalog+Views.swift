@@ -20,6 +20,8 @@ extension Catalog {
     /// Every role of a key, with its scopes; empty for strangers and revoked keys.
     public func roles(of key: PublicKey) throws(MeshError) -> [Role: [Glob]] { key.subject.map(authorities.roles) ?? [:] }
 
+    public func isRevoked(_ key: KeyID) -> Bool { authorities.revocations.kept[key.digest] != nil }
+
     /// Whether a key was granted anything and not revoked.
     public func isMember(_ key: PublicKey) throws(MeshError) -> Bool { try !roles(of: key).isEmpty }
 

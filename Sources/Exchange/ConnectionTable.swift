@@ -7,6 +7,7 @@ internal import Synchronization
 /// found to be a member's.
 final class ConnectionTable: Sendable {
     private struct Connection {
+        let channel: any Channel
         var key: PublicKey?
         var isMember = false
     }
@@ -17,7 +18,7 @@ final class ConnectionTable: Sendable {
     func opened(_ channel: any Channel) -> Bool {
         connections.withLock { table in
             guard table.count < Limits.connectionsMax, table.values.count(where: { !$0.isMember }) < Limits.strangerConnectionsMax else { return false }
-            table[ObjectIdentifier(channel)] = Connection()
+            table[ObjectIdentifier(channel)] = Connection(channel: channel)
             return true
         }
     }
@@ -37,6 +38,12 @@ final class ConnectionTable: Sendable {
 
     func closed(_ channel: any Channel) {
         connections.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(channel)) }
+    }
+
+    /// Ends the members' connections whose keys are none any more: a revoked key loses them at once, not with its next request.
+    func close(where isGone: (PublicKey) -> Bool) {
+        let gone = connections.withLock { table in table.values.filter { $0.isMember && ($0.key.map(isGone) ?? false) }.map(\.channel) }
+        for channel in gone { channel.close(mode: .all, promise: nil) }
     }
 
     func key(of channel: any Channel) -> PublicKey? {

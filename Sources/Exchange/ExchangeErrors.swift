@@ -13,6 +13,7 @@ extension ErrorCode {
     public static let peerKeyMismatch = ErrorCode("peer_key_mismatch", .notPermitted)
     public static let tlsFailed = ErrorCode("tls_failed", .unavailable)
     public static let peerProtocol = ErrorCode("peer_protocol", .unavailable)
+    public static let peerRevoked = ErrorCode("peer_revoked", .notPermitted)
     public static let peerMisbehaved = ErrorCode("peer_misbehaved", .badData)
     public static let notMember = ErrorCode("not_member", .notPermitted)
     public static let peerStranger = ErrorCode("peer_stranger", .notPermitted)

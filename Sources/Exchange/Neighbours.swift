@@ -146,4 +146,10 @@ final class Neighbours: Sendable {
         let clients = state.withLock { Array($0.clients.values) }
         for client in clients { await client.closeAll() }
     }
+
+    /// The connections to those peers that this node opened.
+    func close(where isGone: (KeyID) -> Bool) async {
+        let clients = state.withLock { state in state.clients.filter { key, _ in if case .node(let id) = key { isGone(id) } else { false } }.map(\.value) }
+        for client in clients { await client.closeAll() }
+    }
 }

@@ -49,6 +49,11 @@ extension PeerExchange {
             neighbours.passedOver(asked)
             throw MeshError(.otherMesh, "the peer belongs to the mesh \(mesh)", hint: "join one of the two to the other with an invitation")
         }
+        if case .node(let id) = asked, catalog.isRevoked(id) {
+            let error = MeshError(.peerRevoked, "the key of the peer \(id.short) was revoked", hint: "if that was a mistake, it needs a new key and a new grant: capsule catalog show says who revoked it")
+            neighbours.failed(asked, error, now: clock.now)
+            throw error
+        }
         var key = asked
         let client = try await neighbours.client(for: asked, identity: try identity)
         do throws(MeshError) {

@@ -82,7 +82,10 @@ public final class PeerExchange: Sendable {
             }
             let changes = catalog.changes
             group.addTask {
-                for await _ in changes { self.neighbours.ringAll() }
+                for await _ in changes {
+                    await self.dropRevoked()
+                    self.neighbours.ringAll()
+                }
                 return .part
             }
             group.addTask {
@@ -129,6 +132,13 @@ public final class PeerExchange: Sendable {
         let text = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         guard !host.hasPrefix("fe80"), let address = try? PeerAddress(parsing: text, defaultPort: port) else { return }
         neighbours.note(.seen(Sighting(nodeID: peer.id, name: hello.name, mesh: hello.mesh.meshPrefix, addresses: [address], source: .lastKnown)))
+    }
+
+    /// In both directions, as soon as this node knows of a revocation.
+    private func dropRevoked() async {
+        let catalog = catalog
+        connections.close { key in (try? catalog.isMember(key)) == false }
+        await neighbours.close { catalog.isRevoked($0) }
     }
 
     /// Peers may be written down or struck out while the node runs.
