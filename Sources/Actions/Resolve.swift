@@ -6,7 +6,9 @@ internal import MeshCore
 extension NodeParts {
     /// The digest that a reference means: in the store, else in the mesh's catalog. A name alone is its newest release that
     /// was not withdrawn, else the newest packed here. Paths are for the verbs that take files and are refused here.
-    func digest(of text: String) throws(MeshError) -> Digest {
+    ///
+    /// - Parameter acting: a channel's place is written down as acted on, and never gone back from.
+    func digest(of text: String, acting: Bool = false) throws(MeshError) -> Digest {
         switch try Reference(parsing: text) {
         case .digest(let digest): return digest
         case .digestPrefix(let hex):
@@ -34,7 +36,7 @@ extension NodeParts {
             }
             return first.digest
         case .channel(let name, let channel):
-            guard let followed = try catalog.follow(name, channel: channel) else {
+            guard let followed = try catalog.follow(name, channel: channel, acting: acting) else {
                 throw MeshError(.channelUnknown, "\(text): no channel “\(channel)” is known", hint: "`capsule catalog show` lists those there are; name a version, e.g. NAME@1.0.0")
             }
             return followed.capsule

@@ -27,7 +27,7 @@ let shareActions: [Action] = [
                .init("milliseconds", .integer, "How long it took"),
            ])) { context, params throws(MeshError) in
         let parts = context.parts
-        let digest = try parts.digest(of: params["ref"]?.string ?? "")
+        let digest = try parts.digest(of: params["ref"]?.string ?? "", acting: true)
         var from: KeyID?
         if let text = params["from"]?.string {
             from = KeyID(hex: text)
@@ -50,7 +50,7 @@ extension ActionContext {
     /// A capsule that is here, fetching it first when only the mesh has it.
     func localCapsule(_ text: String) async throws(MeshError) -> VerifiedCapsule {
         if case .path = try Reference(parsing: text) { return try parts.storedCapsule(text) }
-        let digest = try parts.digest(of: text)
+        let digest = try parts.digest(of: text, acting: true)
         if !parts.store.contains(capsule: digest) {
             _ = try await parts.exchange.pull(digest, from: nil, progress: pullProgress(digest))
         }

@@ -73,14 +73,15 @@ extension Catalog {
         return (ChannelDecision(try view(of: name).channels.first { $0.channel == channel }, pin: pin, state: state), pin)
     }
 
-    /// The capsule that a channel means on this node, pinned from now on. Where the mesh gives no reason to move, what was acted on before.
+    /// The capsule that a channel means on this node. Where the mesh gives no reason to move, what was acted on before.
     ///
+    /// - Parameter acting: it is pinned from now on: something is done with it, not only looked at.
     /// - Throws: as `resolve(_:channel:)` where nothing was acted on before; `release_not_found` where nobody has set the channel.
-    public func follow(_ name: CapsuleName, channel: String) throws(MeshError) -> (capsule: Digest, held: ChannelDecision.Hold?)? {
+    public func follow(_ name: CapsuleName, channel: String, acting: Bool = true) throws(MeshError) -> (capsule: Digest, held: ChannelDecision.Hold?)? {
         let (decision, pin) = try decide(name, channel: channel)
         switch decision {
         case .move(let channel):
-            try table.save(ChannelPin(channel))
+            if acting { try table.save(ChannelPin(channel)) }
             return (channel.capsule, nil)
         case .keep(let hold):
             guard let pin else { return try resolve(name, channel: channel).map { ($0.capsule, nil) } }

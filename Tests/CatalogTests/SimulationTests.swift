@@ -145,8 +145,10 @@ import Testing
         // All hear all again, until nothing changes.
         world.part = [Int](repeating: 0, count: 8)
         for charter in uncharted { _ = try replicas[0].catalog.adopt(charters: [charter]) }
-        var before: [Digest] = []
+        var before: [Digest] = [], rounds = 0
         while before != replicas.map({ $0.catalog.root }) {
+            rounds += 1
+            try #require(rounds <= 20, "seed \(seed): they never agree")
             before = replicas.map { $0.catalog.root }
             for replica in replicas { _ = try replica.catalog.admit(replica.told.map(\.envelope)) }
             for i in 0..<8 { for j in 0..<8 where i != j { try world.exchange(i, j) } }
