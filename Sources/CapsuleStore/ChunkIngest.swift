@@ -103,7 +103,7 @@ final class ChunkIngest {
         }
         let difference = try Zstd.difference(of: bytes, from: from)
         // The differences grow from version to version as the base gets older; at some point a new base costs less than the next of them.
-        return difference.count <= bytes.count / Limits.differencePartMin ? (difference, whole) : nil
+        return difference.count <= bytes.count / Limits.differenceDivisor ? (difference, whole) : nil
     }
 
     @discardableResult

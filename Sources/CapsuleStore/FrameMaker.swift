@@ -45,9 +45,7 @@ struct MadeFrame: Sendable {
             }
             size = RawFrame.write(content, into: frame.bytes)
         }
-        throw MeshError(
-            .frameInvalid, "compressed content does not come back as it was",
-            hint: "this machine's memory or zstd library is faulty; check both")
+        throw Zstd.comesBackOtherwise
     }
 
     /// zstd's default: what the sizes and times of docs/performance.md were measured with.

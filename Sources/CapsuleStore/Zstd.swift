@@ -92,11 +92,7 @@ enum Zstd {
             count = ZSTD_isError(size) == 0 ? size : 0
         }
         guard ZSTD_isError(size) == 0 else { throw invalid("compressing failed: \(String(cString: ZSTD_getErrorName(size)))") }
-        guard try apply(out, to: base, count: content.count) == content else {
-            throw MeshError(
-                .frameInvalid, "compressed content does not come back as it was",
-                hint: "this machine's memory or zstd library is faulty; check both")
-        }
+        guard try apply(out, to: base, count: content.count) == content else { throw comesBackOtherwise }
         return out
     }
 
@@ -120,6 +116,9 @@ enum Zstd {
     static func invalid(_ why: String) -> MeshError {
         MeshError(.frameInvalid, "a compressed frame is not valid: \(why)", hint: "the file was damaged; get it again")
     }
+
+    static let comesBackOtherwise = MeshError(
+        .frameInvalid, "compressed content does not come back as it was", hint: "this machine's memory or zstd library is faulty; check both")
 
     static let outOfMemory = MeshError(.inputOutput, "no memory is left for compression", hint: "end other programs and try again")
 }

@@ -73,7 +73,7 @@ struct PeerRoutes: Sendable {
         let catalog = catalog
         let (admission, found) = try await offEventLoops { () throws(MeshError) in
             // Those that are given were not here when the ids were told, so what is looked for does not depend on them.
-            let found = FactMessage.fitting(try catalog.facts(message.wanted, under: message.key))
+            let found = FactMessage.fitting(FactMessage.ordered(try catalog.facts(message.wanted, under: message.key)))
             return (try catalog.admit(message.given, from: key.id), Array(found))
         }
         tellReceived(admission, key)

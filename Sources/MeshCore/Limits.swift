@@ -83,8 +83,8 @@ public enum Limits {
     public static let blobWholeBytesMax = 64 * 1024
     /// A longer document is never kept as a difference to another: both are in memory then.
     public static let differenceBytesMax = 32 << 20
-    /// A difference is kept where it has at most this part (1/16) of the document's bytes.
-    public static let differencePartMin = 16
+    /// A difference is kept while it has at most the document's bytes divided by this.
+    public static let differenceDivisor = 16
     /// What one thread reads of a folder before it hands it on; a few of these are in memory for each core.
     public static let ingestUnitBytes = 2 << 20
     public static let ingestUnitFilesMax = 512
