@@ -93,9 +93,19 @@ final class ChunkReader: @unchecked Sendable {  // proof: whoever took it from R
     func read(_ chunk: ChunkReference, at place: ChunkPlace) throws(MeshError) -> Outcome {
         guard let slot = try slot(for: place) else { return .damaged }
         guard slot >= 0 else { return .gone }
-        guard place.place >= 0, place.length <= slots[slot].count - place.place else { return .damaged }
-        let bytes = UnsafeRawBufferPointer(rebasing: slots[slot].content.bytes[place.place..<place.place + place.length])
+        guard let bytes = bytes(in: slot, at: place) else { return .damaged }
         return Digest.of(bytes) == chunk.digest ? .good(bytes) : .damaged
+    }
+
+    /// The bytes at this place, for whoever checks what they belong to; nil where there is nothing. Valid until the next call.
+    func unverified(at place: ChunkPlace) throws(MeshError) -> UnsafeRawBufferPointer? {
+        guard let slot = try slot(for: place), slot >= 0 else { return nil }
+        return bytes(in: slot, at: place)
+    }
+
+    private func bytes(in slot: Int, at place: ChunkPlace) -> UnsafeRawBufferPointer? {
+        guard place.place >= 0, place.length <= slots[slot].count - place.place else { return nil }
+        return UnsafeRawBufferPointer(rebasing: slots[slot].content.bytes[place.place..<place.place + place.length])
     }
 
     /// The slot that holds the frame; -1 when the pack is gone, nil when the frame is none.
