@@ -83,9 +83,9 @@ let package = Package(
         tests("SigningTests", ["Signing", "MeshCore"]),
         tests("CapsuleFormatTests", ["CapsuleFormat", "Signing", "MeshCore"]),
         tests("CapsuleStoreTests", ["CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
-        tests("CatalogTests", ["Catalog", "CapsuleFormat", "Signing", "MeshCore", "TestSupport"]),
+        tests("CatalogTests", ["Catalog", "CapsuleFormat", "Signing", "MeshCore", "TestSupport", grdb]),
         tests("DiscoveryTests", ["Discovery", "Signing", "MeshCore"]),
-        tests("ExchangeTests", ["Exchange", "Discovery", "Catalog", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
+        tests("ExchangeTests", ["Exchange", "Discovery", "Catalog", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore", "TestSupport"]),
         tests("BuilderTests", ["Builder", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
         tests("DeploymentsTests", ["Deployments", "Builder", "Catalog", "CapsuleStore", "CapsuleFormat", "Signing", "MeshCore"]),
         tests("ActionsTests", ["Actions", "Catalog", "Signing", "MeshCore", "TestSupport"]),
@@ -98,7 +98,7 @@ let package = Package(
 
 // MESH_FUZZ=1: the readers of foreign bytes, instrumented, as a library that libFuzzer's main is linked to (scripts/fuzz).
 if Context.environment["MESH_FUZZ"] != nil {
-    let rooms = ["MeshCore", "Signing", "CapsuleFormat", "CapsuleStore"]
+    let rooms = ["MeshCore", "Signing", "CapsuleFormat", "CapsuleStore", "Catalog"]
     let instrumented = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
     for target in package.targets where rooms.contains(target.name) { target.swiftSettings?.append(instrumented) }
     package.targets.append(.target(name: "FuzzReaders", dependencies: rooms.map { .init(stringLiteral: $0) }, path: "Tests/Fuzz", exclude: ["corpus"],

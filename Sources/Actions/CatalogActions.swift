@@ -123,7 +123,7 @@ extension NodeParts {
         for channel in try catalog.channels(matching: glob) {
             var row: [String: JSONValue] = [
                 "name": .string(channel.name.description), "channel": .string(channel.channel), "digest": JSONValue(channel.capsule), "epoch": JSONValue(channel.epoch), "ver": JSONValue(channel.ver),
-                "fact": JSONValue(channel.fact), "stale": .bool(channel.until.map { $0 < clock.now } ?? false),
+                "fact": JSONValue(channel.fact), "stale": .bool(channel.isStale(at: clock.now)),
             ]
             if let trouble = channel.trouble { row["trouble"] = .string(trouble.rawValue) }
             channels.append(.object(row))

@@ -68,6 +68,8 @@ public final class Catalog: Sendable {
     public var meshID: Digest { charter.meshID }
     /// Over the admitted fact ids, whatever order they came in.
     public var root: Digest { state.withLock { $0.index.root } }
+    /// Over charters and facts: who has the same knows the same.
+    public var stateDigest: Digest { state.withLock { Digest.of($0.index.root.bytes + $0.charter.digest.bytes) } }
     public var count: Int { state.withLock { $0.index.count } }
     var authorities: Authorities { state.withLock { $0.authorities } }
     /// The admitted facts that grant, revoke and hand over.

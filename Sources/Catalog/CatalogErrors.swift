@@ -8,6 +8,7 @@ extension ErrorCode {
     public static let factForeign = ErrorCode("fact_foreign", .badData)
     public static let factTooLarge = ErrorCode("fact_too_large", .badData)
     public static let factLimit = ErrorCode("fact_limit", .notPermitted)
+    public static let keyContested = ErrorCode("key_contested", .notPermitted)
     public static let notGranted = ErrorCode("not_granted", .notPermitted)
     public static let channelInvalid = ErrorCode("channel_invalid", .usage)
     public static let releaseNotFound = ErrorCode("release_not_found", .unavailable)

@@ -28,6 +28,9 @@ public enum ChannelDecision: Sendable, Hashable {
         case unheard
         /// Less than what was acted on, which still counts.
         case behind
+        /// It was silent for longer than its publisher promised, by this node's clock: somebody may be keeping newer news from it. What runs
+        /// goes on.
+        case stale
     }
 
     case move(to: Catalog.Channel)
@@ -42,7 +45,8 @@ public enum ChannelDecision: Sendable, Hashable {
         case unknown
     }
 
-    public init(_ channel: Catalog.Channel?, pin: ChannelPin?, state: PinState) {
+    /// - Parameter isStale: whether the channel was silent for too long, by this node's clock.
+    public init(_ channel: Catalog.Channel?, pin: ChannelPin?, state: PinState, isStale: Bool = false) {
         guard let channel else {
             self = .keep(.unheard)
             return
@@ -51,6 +55,7 @@ public enum ChannelDecision: Sendable, Hashable {
         case .contested: self = .keep(.contested)
         case .withdrawn: self = .keep(.withdrawn)
         case .unreleased: self = .keep(.unreleased)
+        case nil where isStale: self = .keep(.stale)
         case nil:
             guard let pin else {
                 self = .move(to: channel)
@@ -70,7 +75,8 @@ extension Catalog {
         let authorities = authorities, pin = try table.pin(name: name.description, channel: channel)
         var state = ChannelDecision.PinState.unknown
         if let pin, let fact = try fact(pin.fact) { state = authorities.revocations.counts(fact) && authorities.mayPublish(name, fact.author) ? .counts : .lapsed }
-        return (ChannelDecision(try view(of: name).channels.first { $0.channel == channel }, pin: pin, state: state), pin)
+        let said = try view(of: name).channels.first { $0.channel == channel }
+        return (ChannelDecision(said, pin: pin, state: state, isStale: said?.isStale(at: clock.now) ?? false), pin)
     }
 
     /// The capsule that a channel means on this node. Where the mesh gives no reason to move, what was acted on before.

@@ -27,6 +27,10 @@ extension Catalog {
         /// Stale after this, by the reader's own clock.
         public let until: Milliseconds?
         public let trouble: Trouble?
+
+        /// Whether nothing was said for longer than its publisher promised. Only who reads it by a clock of his own asks; no view does.
+        public func isStale(at now: Milliseconds) -> Bool { until.map { $0 < now } ?? false }
+
         /// The facts that claim this place, where there are several.
         public let candidates: [Digest]
     }

@@ -16,7 +16,7 @@ struct AuthorRow: Sendable, Hashable {
 
 /// `state/catalog.sqlite`: charters, facts and pins. What is in it was admitted; every change is one transaction.
 struct FactTable: Sendable {
-    private let database: DatabasePool
+    let database: DatabasePool
     var path: String { database.path }
 
     /// 1: facts by author and place, by name and subject, with their ids in buckets. 0: envelopes by id.

@@ -8,7 +8,7 @@ public enum Role: String, Sendable, CaseIterable {
 
 extension PublicKey {
     /// The key id as a digest: what a fact about a key has as its subject.
-    var subject: Digest? { Digest(hex: id.hex) }
+    var subject: Digest? { id.digest }
 }
 
 /// Who was granted what, as a pure function of facts and charter. Every link of a chain must hold what it hands on:

@@ -12,6 +12,12 @@ extension Catalog {
         guard let author = key.publicKey.subject, let subject else { throw MeshError(.factInvalid, "a \(kind) needs a subject") }
         let charter = charter, authorities = authorities
         try Self.requirePermission(kind, subject, body, author, authorities, charter)
+        // A home that was restored, or copied, and had gone on elsewhere: more of it would be contested like the rest. It can still leave.
+        guard !authorities.isEquivocator(key.publicKey) || kind == "revoke" || kind == Fact.successorKind else {
+            throw MeshError(.keyContested, "this key has signed two facts at one place, so that nothing more is believed of it",
+                            hint: authorities.isRoot(key.publicKey) ? "put another root in its place: capsule keys rotate root"
+                                : "somebody above it can revoke it and keep what was honest: capsule keys revoke; make a new key and ask for a new grant")
+        }
         let last = try lastFact(by: key.publicKey), seq = (last?.seq ?? 0) + 1, seqMax = authorities.grants.seqMax(of: author)
         guard seq <= seqMax else {
             throw MeshError(.factLimit, "this key has signed \(seqMax) facts, which is all it may", hint: "make a new key and have it granted the same roles: capsule keys rotate")

@@ -132,6 +132,9 @@ final class Neighbours: Sendable {
         changed.ring()
     }
 
+    /// A connected peer answered and has nothing new.
+    func stillThere(_ key: PeerTable.Key, now: Milliseconds) { state.withLock { $0.table.stillThere(key, now: now) } }
+
     func failed(_ key: PeerTable.Key, _ error: MeshError, now: Milliseconds) {
         state.withLock { $0.table.failed(key, error, now: now) }
         changed.ring()

@@ -17,6 +17,12 @@ extension PeerClient {
         return (hello, peer)
     }
 
+    /// Whether the peer's charters and facts are these. An older peer knows no such question: false.
+    func hasSameState(as digest: Digest) async throws(MeshError) -> Bool {
+        let (answer, _) = try await send(PeerRequest(.get, "/mesh/v1/same/\(digest.hex.prefix(Limits.stateDigestDigits))", answerBytesMax: 0))
+        return answer.status == 204
+    }
+
     /// All fact ids of the peer, ascending; at most `countMax`.
     func factIDs(countMax: Int) async throws(MeshError) -> [Digest] {
         var ids: [Digest] = []

@@ -36,6 +36,7 @@ extension PeerExchange {
     /// Hello; if the catalogs differ, fetches what this one lacks and gives what the peer lacks. A peer whose grant is not
     /// known here is given nothing, but its facts are looked at: its grant may be among them.
     func sync(_ key: PeerTable.Key) async throws(MeshError) -> Int {
+        if await isInStep(with: key) { return 0 }
         let contact = try await contact(key)
         let hasOtherCharters = contact.hello.charter.map { $0 != catalog.charter.digest } ?? false
         guard hasOtherCharters || contact.hello.root != catalog.root else { return 0 }
@@ -49,6 +50,15 @@ extension PeerExchange {
             if !Task.isCancelled { neighbours.failed(contact.key, error, now: clock.now) }
             throw error
         }
+    }
+
+    /// Whether a peer that is connected has the same charters and facts, asked in few bytes. Where anything is in doubt, a hello tells more.
+    private func isInStep(with key: PeerTable.Key) async -> Bool {
+        guard case .node(let id) = key, neighbours.entry(key)?.state == .connected, !catalog.isRevoked(id), let identity = try? identity,
+              let client = try? await neighbours.client(for: key, identity: identity), await client.hasOpenConnection,
+              (try? await client.hasSameState(as: catalog.stateDigest)) == true else { return false }
+        neighbours.stillThere(key, now: clock.now)
+        return true
     }
 
     private func exchangeCharters(_ contact: Contact) async throws(MeshError) {

@@ -31,6 +31,7 @@ struct PeerRoutes: Sendable {
             switch (request.method, parts.count, parts.prefix(3)) {
             case (.get, 3, ["mesh", "v1", "hello"]): return Self.json(own().bytes)
             case (.post, 3, ["mesh", "v1", "hello"]): return try await hello(request, key, channel)
+            case (.get, 4, ["mesh", "v1", "same"]): return Response(status: catalog.stateDigest.hex.prefix(Limits.stateDigestDigits) == parts[3] ? .noContent : .notFound)
             case (.get, 3, ["mesh", "v1", "charters"]): return Self.binary(Frames.encode(catalog.charter.envelopes))
             case (.post, 3, ["mesh", "v1", "charters"]): return try await newCharters(request)
             case (.post, 3, ["mesh", "v1", "reconcile"]): return try await reconcile(request)

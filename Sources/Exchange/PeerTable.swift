@@ -113,6 +113,8 @@ package struct PeerTable: Sendable {
         entries[key] = entry
     }
 
+    package mutating func stillThere(_ key: Key, now: Milliseconds) { entries[key]?.lastSeen = now }
+
     package mutating func failed(_ key: Key, _ error: MeshError, now: Milliseconds) {
         guard var entry = entries[key] else { return }
         entry.why = error.message + (error.hint.isEmpty ? "" : "; " + error.hint)

@@ -93,7 +93,7 @@ extension JSONValue {
     }
 
     /// By UTF-16 units (RFC 8785 §3.2.3), which for ASCII are the bytes.
-    private static func precedes(_ a: String, _ b: String) -> Bool {
+    fileprivate static func precedes(_ a: String, _ b: String) -> Bool {
         let isBefore = a.utf8.withContiguousStorageIfAvailable { a in
             b.utf8.withContiguousStorageIfAvailable { b -> Bool? in
                 a.contains { $0 >= 0x80 } || b.contains { $0 >= 0x80 } ? nil : a.lexicographicallyPrecedes(b)
@@ -102,7 +102,7 @@ extension JSONValue {
         return isBefore ?? a.utf16.lexicographicallyPrecedes(b.utf16)
     }
 
-    private static func write(string: String, to out: inout [UInt8]) {
+    fileprivate static func write(string: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
         // Nearly all strings are written as they are.
         if string.utf8.withContiguousStorageIfAvailable({ bytes in
@@ -136,18 +136,23 @@ extension JSONValue {
     /// Parses UTF-8 text (RFC 8259). Refused: more than `bytesMax` bytes, depth over 32, duplicate keys, fractions and
     /// exponents, integers beyond ±(2^53−1), lone surrogates, invalid UTF-8, anything after the document.
     public static func parse(_ bytes: [UInt8], bytesMax: Int = Limits.controlMessageBytesMax) throws(MeshError) -> JSONValue {
+        var reader = try parser(bytes, bytesMax)
+        return try reader.document()
+    }
+
+    private static func parser(_ bytes: [UInt8], _ bytesMax: Int) throws(MeshError) -> JSONParser {
         guard bytes.count <= bytesMax else {
             throw MeshError(.jsonInvalid, "the JSON document has \(bytes.count) bytes; at most \(bytesMax) are read")
         }
         guard String(validating: bytes, as: UTF8.self) != nil else { throw MeshError(.jsonInvalid, "the JSON document is not valid UTF-8") }
-        var parser = JSONParser(bytes: bytes)
-        return try parser.document()
+        return JSONParser(bytes: bytes)
     }
 
     /// As `parse`, and the bytes must be the canonical ones: what is signed or hashed has one spelling only.
     public static func parseCanonical(_ bytes: [UInt8], bytesMax: Int = Limits.controlMessageBytesMax) throws(MeshError) -> JSONValue {
-        let value = try parse(bytes, bytesMax: bytesMax)
-        guard value.canonicalBytes == bytes else {
+        var reader = try parser(bytes, bytesMax)
+        let value = try reader.document()
+        guard reader.isCanonical else {
             throw MeshError(.jsonNotCanonical, "the JSON document is not in canonical form (RFC 8785)",
                             hint: "it was altered, or written by a program that does not canonicalise")
         }
@@ -158,6 +163,8 @@ extension JSONValue {
 private struct JSONParser {
     let bytes: [UInt8]
     var position = 0
+    /// Whether what was read is what would be written: no space, members in order, the shortest escapes. Integers have one spelling.
+    private(set) var isCanonical = true
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
@@ -176,7 +183,10 @@ private struct JSONParser {
     private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
 
     private mutating func skipSpace() {
-        while let byte = current, byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 { position += 1 }
+        while let byte = current, byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 {
+            position += 1
+            isCanonical = false
+        }
     }
 
     private mutating func expect(_ word: StaticString, _ value: JSONValue) throws(MeshError) -> JSONValue {
@@ -205,13 +215,15 @@ private struct JSONParser {
 
     private mutating func object(depth: Int) throws(MeshError) -> JSONValue {
         position += 1
-        var members: [String: JSONValue] = [:]
+        var members: [String: JSONValue] = [:], last: String?
         skipSpace()
         if current == UInt8(ascii: "}") { position += 1; return .object(members) }
         while true {
             skipSpace()
             guard current == UInt8(ascii: "\"") else { throw invalid("a member without a name") }
             let key = try string()
+            if let last, !JSONValue.precedes(last, key) { isCanonical = false }
+            last = key
             skipSpace()
             guard current == UInt8(ascii: ":") else { throw invalid("a member without a colon") }
             position += 1
@@ -271,7 +283,12 @@ private struct JSONParser {
             guard let byte = current else { throw invalid("an unclosed string") }
             position += 1
             switch byte {
-            case UInt8(ascii: "\""): return String(decoding: out, as: UTF8.self)
+            case UInt8(ascii: "\""):
+                let string = String(decoding: out, as: UTF8.self)
+                var written: [UInt8] = []
+                JSONValue.write(string: string, to: &written)
+                if !written.elementsEqual(bytes[(start - 1)..<position]) { isCanonical = false }
+                return string
             case UInt8(ascii: "\\"): try escape(into: &out)
             case 0..<0x20: throw invalid("a control character in a string")
             default: out.append(byte)

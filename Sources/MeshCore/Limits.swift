@@ -116,6 +116,8 @@ public enum Limits {
     public static let charterFileBytesMax = 2 << 20
     public static let grantDepthMax = 4
     public static let factsPerMessageMax = 4096
+    /// Of the digest by which two nodes see that they know the same: 128 bits.
+    public static let stateDigestDigits = 32
     public static let limboFactsPerPeerMax = 1000
 
     // Exchange

@@ -210,11 +210,6 @@ import Testing
         _ = try catalog.admit([seventh.envelope])
         let eighth = try catalog.publish(kind: "note", subject: capsule("b"), body: [:], by: home.node)
         #expect(eighth.seq == 8 && eighth.prev == seventh.id)
-        // Two at the last place: after the smaller one.
-        let other = try own(8, "c")
-        _ = try catalog.admit([other.envelope])
-        let ninth = try catalog.publish(kind: "note", subject: capsule("d"), body: [:], by: home.node)
-        #expect(ninth.seq == 9 && ninth.prev == min(eighth.id, other.id))
         // The last place there is.
         _ = try catalog.admit([try own(4095, "e").envelope])
         #expect(try catalog.publish(kind: "note", subject: capsule("f"), body: [:], by: home.node).seq == 4096)
@@ -271,5 +266,49 @@ import Testing
         for _ in 0..<20 { _ = try catalog.admit(known) }
         _ = try catalog.publish(kind: "note", subject: capsule("a"), body: [:], by: home.node)
         #expect(await heard.value == [known.count + 1])
+    }
+
+    // MARK: Homes that were restored
+
+    /// A home as it was before, and others who know what it said since.
+    private func restored() throws -> (home: Home, now: Catalog, before: Catalog, other: Catalog) {
+        let home = try Home(), now = try home.found()
+        _ = try now.publish(kind: "release", subject: capsule("a"), body: Self.release("site"), by: home.node)
+        let old = try home.folder.home("old")
+        try now.copy(to: old.catalogDatabase)
+        try Files.writeDurably(now.charter.bytes, to: old.charter)
+        for i in 1...2 { _ = try now.publish(kind: "release", subject: capsule("\(i)"), body: Self.release("site", "1.\(i).0"), by: home.node) }
+        let other = try home.folder.catalog("other", now.charter)
+        _ = try other.admit(now.facts(now.factIDs()))
+        return (home, now, try Catalog(home: old, clock: FixedClock()), other)
+    }
+
+    /// It goes on after what it finds that it has said.
+    @Test func aRestoredHomeContinues() throws {
+        let (home, _, before, other) = try restored()
+        _ = try before.admit(other.facts(other.factIDs()))
+        let fact = try before.publish(kind: "release", subject: capsule("next"), body: Self.release("site", "2.0.0"), by: home.node)
+        #expect(try fact.seq == 4 && fact.prev == other.lastFact(by: home.node.publicKey)?.id)
+        _ = try other.admit([fact.envelope])
+        #expect(other.authorities.equivocators.isEmpty && other.root == before.root)
+    }
+
+    /// One that has said something else at the same place says no more with that key; a new key goes on.
+    @Test func aRestoredHomeThatWentOnElsewhereStops() throws {
+        let (home, _, before, other) = try restored()
+        _ = try before.publish(kind: "release", subject: capsule("other"), body: Self.release("site", "1.1.0"), by: home.node)
+        _ = try before.admit(other.facts(other.factIDs()))
+        _ = try other.admit(before.facts(before.factIDs()))
+        #expect(other.authorities.equivocators == [home.node.publicKey.id.digest] && other.root == before.root)
+        let count = before.count
+        #expect(code { _ = try before.publish(kind: "release", subject: capsule("next"), body: Self.release("site", "2.0.0"), by: home.node) } == "key_contested")
+        #expect(before.count == count)
+        // The root keeps what was honest, and grants to a new key.
+        let new = SigningKey.generate(), last = try #require(try before.statements(author: home.node.publicKey.id, kind: "release", name: nil, limit: 10).first { $0.fact.subject == capsule("a") }).fact
+        _ = try before.publish(kind: "revoke", subject: home.node.publicKey.id.digest, body: ["reason": "lost", "keep": .string(last.id.hex)], by: home.root)
+        _ = try before.grant(.publisher, scope: [Glob("site")], to: new.publicKey, by: home.root)
+        _ = try before.publish(kind: "release", subject: capsule("next"), body: Self.release("site", "2.0.0"), by: new)
+        #expect(before.authorities.equivocators.isEmpty)
+        #expect(try before.releases(matching: nil).map { "\($0.version)\($0.contested ? "?" : "")" } == ["1.0.0", "2.0.0"])
     }
 }

@@ -32,6 +32,21 @@ import Testing
         if d > 8 { #expect(RatelessSketch(here, key: key, count: d / 2).difference(to: Array(theirs.symbols.prefix(d / 2)), key: key) == nil) }
     }
 
+    /// Large sets are summed on all cores, in parts, to the same sums.
+    @Test func partsMakeTheWhole() throws {
+        let key = try #require(Self.key), ids = Self.ids(0..<50_000), count = 200
+        let parts = stride(from: 0, to: ids.count, by: 10_000).map { RatelessSketch(Array(ids[$0..<$0 + 10_000]), key: key, count: count).symbols }
+        let sums = (0..<count).map { i in
+            parts.reduce(into: RatelessSketch.Symbol()) { sum, part in
+                sum.ids ^= part[i].ids
+                sum.checks ^= part[i].checks
+                sum.count += part[i].count
+            }
+        }
+        #expect(RatelessSketch(ids, key: key, count: count).symbols == sums)
+        #expect(RatelessSketch.counts(ids, count: count) == sums.map(\.count))
+    }
+
     /// The first sums are the same however many are made, so that more can be asked for later.
     @Test func moreSumsGoOn() throws {
         let key = try #require(Self.key), ids = Self.ids(0..<500)

@@ -7,6 +7,9 @@ final class Story {
     private(set) var charter: Charter
     let root: SigningKey
     private(set) var facts: [Fact] = []
+    private var byAuthor: [PublicKey: [Fact]] = [:]
+    /// How wrong somebody's clock is, in milliseconds.
+    var skew: [PublicKey: Milliseconds] = [:]
 
     init(root: SigningKey = .generate()) {
         self.root = root
@@ -28,7 +31,12 @@ final class Story {
         return author
     }
 
-    func add(_ fact: Fact) { facts.append(fact) }
+    func add(_ fact: Fact) {
+        facts.append(fact)
+        byAuthor[fact.author, default: []].append(fact)
+    }
+
+    func said(by key: PublicKey) -> [Fact] { byAuthor[key] ?? [] }
     func adopt(_ charters: [UInt8]...) { charter = charter.adding(charters) }
 }
 
@@ -38,16 +46,16 @@ struct Author {
     let key: SigningKey
 
     var id: Digest { key.publicKey.id.digest }
-    var said: [Fact] { story.facts.filter { $0.author == key.publicKey } }
+    var said: [Fact] { story.said(by: key.publicKey) }
 
     /// Signs the author's next fact, or at `seq` what it may have said there already. `prev` is the last one said at the place before.
     @discardableResult
-    func say(_ kind: String, about subject: Digest, _ body: [String: JSONValue] = [:], seq place: Int? = nil, prev before: Digest? = nil) throws -> Fact {
+    func say(_ kind: String, about subject: Digest, _ body: [String: JSONValue] = [:], seq place: Int? = nil, prev before: Digest? = nil, until: Milliseconds? = nil) throws -> Fact {
         let said = said
         let seq = place ?? (said.map(\.seq).max() ?? 0) + 1
         let last = said.last(where: { $0.seq == seq - 1 })?.id ?? Digest.of([])
         let prev: Digest? = seq == 1 ? nil : before ?? last
-        let envelope = Fact.sign(kind: kind, subject: subject, body: body, mesh: story.mesh, seq: seq, prev: prev, at: FixedClock().now, by: key)
+        let envelope = Fact.sign(kind: kind, subject: subject, body: body, mesh: story.mesh, seq: seq, prev: prev, at: FixedClock().now + (story.skew[key.publicKey] ?? 0), until: until, by: key)
         let fact = try Fact(parsing: envelope, mesh: story.mesh)
         story.add(fact)
         return fact
@@ -78,8 +86,8 @@ struct Author {
     }
 
     @discardableResult
-    func set(_ channel: String, of name: String, to content: String, epoch: Int = 0, ver: Int, seq: Int? = nil) throws -> Fact {
-        try say("channel", about: capsule(content), ["name": .string(name), "channel": .string(channel), "epoch": JSONValue(epoch), "ver": JSONValue(ver)], seq: seq)
+    func set(_ channel: String, of name: String, to content: String, epoch: Int = 0, ver: Int, seq: Int? = nil, until: Milliseconds? = nil) throws -> Fact {
+        try say("channel", about: capsule(content), ["name": .string(name), "channel": .string(channel), "epoch": JSONValue(epoch), "ver": JSONValue(ver)], seq: seq, until: until)
     }
 
     /// Hands everything on to another key. `proof` is by `signer`, the new key unless another is given.
@@ -102,15 +110,16 @@ extension CatalogView {
 }
 
 struct FixedClock: WallClock {
-    let now: Milliseconds = 1_764_000_000_000
+    var now: Milliseconds = 1_764_000_000_000
 }
 
-/// A folder under /tmp that goes away with the value.
+/// A folder that goes away with the value.
 final class TemporaryFolder: Sendable {
     let path: String
 
     init() throws {
-        path = "/tmp/catalog-tests-\(Hex.encode(randomBytes(8)))"
+        // In memory where that can be: databases are written here by the thousand.
+        path = (Files.exists("/dev/shm") ? "/dev/shm" : "/tmp") + "/catalog-tests-\(Hex.encode(randomBytes(8)))"
         try Files.makeDirectory(path, mode: 0o700)
     }
 
@@ -124,10 +133,10 @@ final class TemporaryFolder: Sendable {
     }
 
     /// A catalog in a home of its own that knows the charter and nothing else.
-    func catalog(_ name: String, _ charter: Charter) throws -> Catalog {
+    func catalog(_ name: String, _ charter: Charter, clock: FixedClock = FixedClock()) throws -> Catalog {
         let home = try home(name)
         try Files.writeDurably(charter.bytes, to: home.charter)
-        return try Catalog(home: home, clock: FixedClock())
+        return try Catalog(home: home, clock: clock)
     }
 }
 

@@ -1,5 +1,6 @@
 @testable import CapsuleFormat
 import CapsuleStore
+@testable import Catalog
 import Glibc
 import MeshCore
 import Signing
@@ -9,7 +10,7 @@ import Signing
 // than 2 GiB, more than 25 s for one input.
 
 private enum Reader: String, CaseIterable {
-    case manifest, index, chunks, envelope, statement, json, tar, caps, layout, pack, secrets, ignore, reference
+    case manifest, index, chunks, envelope, statement, json, tar, caps, layout, pack, secrets, ignore, reference, fact, charter, reconciliation
 
     /// Chosen once: libFuzzer keeps a corpus for each.
     static let chosen: Reader = {
@@ -39,6 +40,7 @@ private enum Reader: String, CaseIterable {
         case .json:
             let value = try JSONValue.parse(bytes)
             require(try JSONValue.parseCanonical(value.canonicalBytes) == value)
+            require(((try? JSONValue.parseCanonical(bytes)) != nil) == (value.canonicalBytes == bytes))
         case .tar:
             let file = try Descriptor.memoryFile(bytes)
             let layout = try TarLayout(path: file.path)
@@ -64,6 +66,40 @@ private enum Reader: String, CaseIterable {
             let text = String(decoding: bytes, as: UTF8.self)
             _ = try? Reference(parsing: text)
             _ = try? CapsuleID(parsing: text)
+        case .fact:
+            // Of whatever mesh it says, and whoever signed it: what lies behind these two checks is to be reached.
+            let said = try? Statement(parsing: Envelope(parsing: bytes).payload)
+            let mesh = said?.predicate["mesh"]?.string.flatMap { Digest(hex: $0) } ?? Digest.of([])
+            let fact = try Fact(stored: bytes, mesh: mesh)
+            let charter = Charter.create(root: Self.key), set = AdmittedSet(offered: [fact], charter: charter)
+            _ = CatalogView(set, charter: charter)
+        case .charter:
+            let charter = try Charter(parsing: bytes)
+            require(try Charter(parsing: charter.bytes).isSame(as: charter))
+        case .reconciliation: try reconcile(bytes)
+        }
+    }
+
+    private static let key = SigningKey(seed: [UInt8](repeating: 7, count: 32)) ?? .generate()
+    private static let ids = (0..<40).map { Digest.of([UInt8($0)]) }.sorted()
+
+    /// One of the three messages; what it asks is answered, what it answers is taken.
+    private func reconcile(_ bytes: [UInt8]) throws(MeshError) {
+        switch bytes.dropFirst(3).first {
+        case UInt8(ascii: "Q"):
+            let question = try Reconciliation.Question(parsing: bytes)
+            require(try Reconciliation.Question(parsing: question.bytes) == question)
+            let answer = Reconciliation.answer(question, Self.ids, root: Digest.of([]))
+            require(try Reconciliation.Answer(parsing: answer.bytes) == answer)
+        case UInt8(ascii: "A"):
+            let answer = try Reconciliation.Answer(parsing: bytes)
+            require(try Reconciliation.Answer(parsing: answer.bytes) == answer)
+            guard let key = SessionKey([UInt8](repeating: 1, count: 16)) else { return }
+            var session = Reconciliation.Session(Self.ids, key: key)
+            _ = try session.take(answer)
+        default:
+            let exchange = try Reconciliation.Exchange(parsing: bytes)
+            require(try Reconciliation.Exchange(parsing: exchange.bytes) == exchange)
         }
     }
 

@@ -108,6 +108,7 @@ SIZES = [
      lambda: huge_file(1000 * GIB, LARGE, 8192000)()),
     ("size-1000-gib-one-chunk", "tree_mismatch tar_invalid", "A file of 1,000 GiB has one chunk.", lambda: huge_file(1000 * GIB, 0, 1)()),
     ("size-entries", "index_invalid", "An index of 4,000,001 entries.", lambda: many_folders(4000001)),
+    ("size-entries-ten-million", "index_invalid", "An index of 10,000,000 entries.", lambda: many_folders(10000000)),
     ("size-entries-last", "index_invalid", "A million entries, of which the last has the mode 0777.",
      lambda: many_folders(1000000, entry_of(b"zzzz", 511))),
     ("size-index-zeros", "index_invalid", "An index of 1 GiB of zeros.", lambda: caps(index=lambda _: [Zeros(GIB)])),

@@ -50,6 +50,32 @@ import Testing
         }
     }
 
+    /// Canonical is what is written, byte for byte, and nothing else that can be read.
+    @Test func canonicalIsWhatWouldBeWritten() throws {
+        let whole = Array(#"{"a":"\u0001\n\"\\é€","b":[1,-20,{"":null,"ä":true,"😀":false}],"c\t":{"x":"/"}}"#.utf8)
+        let bytes = Array(" \n\t,:[]{}\"\\/u0019abé-".utf8) + Array("\\u0041".utf8)
+        #expect(try JSONValue.parseCanonical(whole).canonicalBytes == whole)
+        var random = SystemRandomNumberGenerator(), read = 0, refused = 0
+        for _ in 0..<40_000 {
+            var text = whole
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let place = Int.random(in: 0..<text.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: text[place] = bytes.randomElement(using: &random) ?? 0
+                case 1: text.insert(bytes.randomElement(using: &random) ?? 0, at: place)
+                case 2: text.remove(at: place)
+                default: text.insert(contentsOf: Array([#"\u0061"#, #"\/"#, #"\u000A"#, #"\u001f"#, " ", #""z":1,"#, #""ab":2,"#].randomElement(using: &random)!.utf8), at: place)
+                }
+            }
+            guard let value = try? JSONValue.parse(text) else { continue }
+            read += 1
+            let isCanonical = (try? JSONValue.parseCanonical(text)) != nil
+            refused += isCanonical ? 0 : 1
+            #expect(isCanonical == (value.canonicalBytes == text), "\(String(decoding: text, as: UTF8.self))")
+        }
+        #expect(read > 1000 && refused > 100 && refused < read)
+    }
+
     @Test func fieldReaderNamesTheUnknownField() throws {
         var reader = try FieldReader(["a": 1, "b/~": 2], at: "/run")
         _ = try reader.integer("a")
