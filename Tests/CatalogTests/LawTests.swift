@@ -84,12 +84,7 @@ import Testing
         try each(seed) { pool, random, label in
             let part = pool.part(&random), shown = pool.shown(part)
             #expect(pool.shown(part.shuffled(using: &random)) == shown, "\(label)")
-            var rest = part.shuffled(using: &random)[...], folded = pool.set([])
-            while !rest.isEmpty {
-                let count = 1 + random.below(max(1, rest.count))
-                folded = pool.merge(folded, pool.set(Array(rest.prefix(count))))
-                rest = rest.dropFirst(count)
-            }
+            let folded = AdmissionTests.fold(AgreementTests.parts(part.shuffled(using: &random), &random), pool.charter)
             #expect(pool.shown(folded) == shown, "\(label), in parts")
         }
     }
