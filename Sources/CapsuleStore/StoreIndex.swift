@@ -125,7 +125,9 @@ final class StoreIndex: Sendable {
             return MeshError(.notPermitted, message, hint: "check the owner and mode of the file and its folder", cause: error)
         case .SQLITE_BUSY, .SQLITE_LOCKED:
             return MeshError(.storeBusy, message, hint: "another process writes to this store; try again when it is done", cause: error)
-        case .SQLITE_CORRUPT, .SQLITE_NOTADB:
+        // The statements are the program's own: one that does not fit the tables (ERROR: no such column), or a row that does not, met other
+        // tables than it made.
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_ERROR, .SQLITE_SCHEMA, .SQLITE_MISMATCH, .SQLITE_CONSTRAINT:
             return MeshError(
                 .storeIndexDamaged, message,
                 hint: "make the index again from the packs: capsule fsck --rebuild",

@@ -47,6 +47,22 @@ import Testing
         #expect(try CapsuleStore(home: folder.home).fsck(read: true).isClean)
     }
 
+    /// A bit that rots in a column's name, of one letter and of more: no statement that names it can be made.
+    @Test(.enabled(if: (try? shell("python3 --version").status) == 0, "SKIPPED: python3 is not installed"), arguments: [
+        ("blobs", "base TEXT"), ("chunks", "b INTEGER"), ("packs", "content INTEGER"), ("capsules", "sum TEXT"), ("journal", "bytes INTEGER"), ("generation", "value INTEGER"),
+    ])
+    func anotherColumnIsAnError(table: String, column: String) throws {
+        let folder = try TemporaryFolder()
+        _ = try CapsuleStore(home: folder.home).pack(directory: try folder.writeApp())
+        let rest = column.dropFirst()
+        try Self.sql(folder, "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, '\(column)', CAST(x'e3' AS TEXT) || '\(rest)') WHERE name = '\(table)'")
+        var isFound = false
+        do { isFound = try !CapsuleStore(home: folder.home).fsck(read: false).isClean } catch { isFound = error.code.name == "store_index_damaged" }
+        #expect(isFound)
+        try CapsuleStore.rebuildIndex(home: folder.home)
+        #expect(try CapsuleStore(home: folder.home).fsck(read: true).isClean)
+    }
+
     /// A row that is shown to people as it is.
     @Test(.enabled(if: (try? shell("python3 --version").status) == 0, "SKIPPED: python3 is not installed"), arguments: [
         "digest = 'x' || substr(digest, 2)", "name = 'other'", "version = '9.9.9'", "bytes = bytes + 1", "files = x'00'", "added = NULL OR 7",
